@@ -1,0 +1,74 @@
+// Chooses the kernels for this chip, once, and forwards the public names to them.
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#include "kernel_table.hpp"
+
+namespace ovcore {
+namespace {
+
+struct Choice {
+  const KernelTable* kernels;
+  bool runs_here;
+};
+
+// Best first. AVX-512 here means with VPOPCNTDQ: without it AVX2 counts bits as fast.
+#ifdef OVCORE_HAVE_X86
+const Choice choices[] = {
+    {&avx512::kernels, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                           __builtin_cpu_supports("avx512dq") &&
+                           __builtin_cpu_supports("avx512vl") &&
+                           __builtin_cpu_supports("avx512vpopcntdq")},
+    {&avx2::kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")},
+    {&baseline::kernels, true},
+};
+#else
+const Choice choices[] = {{&baseline::kernels, true}};
+#endif
+
+const KernelTable& choose() {
+  const char* forced = std::getenv("OVCORE_ISA");
+  std::string available;
+  for (const Choice& choice : choices) {
+    if (!choice.runs_here) continue;
+    if (forced == nullptr || *forced == '\0' || std::string(forced) == choice.kernels->name)
+      return *choice.kernels;
+    available += std::string(available.empty() ? "" : ", ") + choice.kernels->name;
+  }
+  throw std::runtime_error(std::string("OVCORE_ISA=") + forced +
+                           " cannot run here; expected one of: " + available);
+}
+
+const KernelTable& kernels() {
+  static const KernelTable& chosen = choose();
+  return chosen;
+}
+
+}  // namespace
+
+const char* instruction_set() { return kernels().name; }
+
+std::int64_t pack_errors(MatrixView<const float> logits, const std::int64_t* target, Range samples,
+                         std::uint64_t* words, std::int32_t* preds) {
+  return kernels().pack_errors_f32(logits, target, samples, words, preds);
+}
+std::int64_t pack_errors(MatrixView<const double> logits, const std::int64_t* target, Range samples,
+                         std::uint64_t* words, std::int32_t* preds) {
+  return kernels().pack_errors_f64(logits, target, samples, words, preds);
+}
+std::int64_t pack_errors(MatrixView<const float16> logits, const std::int64_t* target,
+                         Range samples, std::uint64_t* words, std::int32_t* preds) {
+  return kernels().pack_errors_f16(logits, target, samples, words, preds);
+}
+std::int64_t pack_errors(MatrixView<const bfloat16> logits, const std::int64_t* target,
+                         Range samples, std::uint64_t* words, std::int32_t* preds) {
+  return kernels().pack_errors_bf16(logits, target, samples, words, preds);
+}
+
+void joint_errors(MatrixView<const std::uint64_t> words, Range rows, Range cols,
+                  MatrixView<std::int64_t> joint) {
+  kernels().joint_errors(words, rows, cols, joint);
+}
+
+}  // namespace ovcore

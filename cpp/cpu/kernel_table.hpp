@@ -1,0 +1,38 @@
+// One table of kernels per instruction set. Every .cpp beside this file but dispatch.cpp is
+// compiled once per set, with OVCORE_ISA naming the set and its namespace. Those units use no
+// inline library code: the linker keeps one copy of an inline function, and an AVX-512 copy must
+// not become the one that a baseline chip runs.
+#pragma once
+
+#include "ovcore/kernels.hpp"
+
+namespace ovcore {
+
+template <class T>
+using PackErrors = std::int64_t (*)(MatrixView<const T>, const std::int64_t*, Range, std::uint64_t*,
+                                    std::int32_t*);
+using JointErrors = void (*)(MatrixView<const std::uint64_t>, Range, Range,
+                             MatrixView<std::int64_t>);
+
+struct KernelTable {
+  const char* name;
+  PackErrors<float> pack_errors_f32;
+  PackErrors<double> pack_errors_f64;
+  PackErrors<float16> pack_errors_f16;
+  PackErrors<bfloat16> pack_errors_bf16;
+  JointErrors joint_errors;
+};
+
+namespace baseline {
+extern const KernelTable kernels;
+}
+#ifdef OVCORE_HAVE_X86
+namespace avx2 {
+extern const KernelTable kernels;
+}
+namespace avx512 {
+extern const KernelTable kernels;
+}
+#endif
+
+}  // namespace ovcore

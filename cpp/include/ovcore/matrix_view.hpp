@@ -1,0 +1,32 @@
+// A view of a matrix that somebody else owns: what every kernel sees of its caller's arrays.
+#pragma once
+
+#include <cstdint>
+
+namespace ovcore {
+
+template <class T>
+struct MatrixView {
+  T* data = nullptr;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  std::int64_t row_stride = 0;  // in elements; the last axis is always contiguous
+
+  T* row(std::int64_t i) const { return data + i * row_stride; }
+};
+
+// Half-open range [first, last) of rows, columns or samples.
+struct Range {
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+};
+
+// 16-bit floats travel as their bits; kernels widen or order them as they read.
+struct float16 {
+  std::uint16_t bits;
+};
+struct bfloat16 {
+  std::uint16_t bits;
+};
+
+}  // namespace ovcore

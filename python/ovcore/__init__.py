@@ -1,0 +1,30 @@
+"""Compare many trained classifiers at once.
+
+Kernels count; metrics divide: compiled kernels turn logits and predictions into small integer
+tables, and every metric is a line of arithmetic on those tables.
+
+>>> import numpy as np, ovcore as ov
+>>> preds = np.array([[0, 1, 2, 2], [0, 1, 1, 2], [2, 1, 2, 2]])
+>>> errors = ov.pack_errors(preds, target=np.array([0, 1, 2, 2]))
+>>> ov.pairwise.error_inconsistency(errors)
+array([[0.  , 0.25, 0.25],
+       [0.25, 0.  , 0.5 ],
+       [0.25, 0.5 , 0.  ]])
+"""
+
+from ovcore import calibration, ensembles, pairwise
+from ovcore._dispatch import BackendUnavailableError
+from ovcore.comparison import Comparison, compare
+from ovcore.errors import ErrorBits, JointErrors, pack_errors
+
+__all__ = [
+    "BackendUnavailableError",
+    "Comparison",
+    "ErrorBits",
+    "JointErrors",
+    "calibration",
+    "compare",
+    "ensembles",
+    "pack_errors",
+    "pairwise",
+]

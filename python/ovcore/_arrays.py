@@ -1,0 +1,91 @@
+"""The one file that names torch and cupy.
+
+Neither is imported: an array of theirs can only exist once somebody else has imported them, so they
+are looked up in ``sys.modules``.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = Any
+"""An array of the caller's library: numpy.ndarray, or torch.Tensor where one was given."""
+
+_DLPACK_CPU = 1
+
+
+class Typed(NamedTuple):
+    """A numpy view and the name of its element type; bfloat16, which numpy lacks, as its bits."""
+
+    values: NDArray[Any]
+    dtype: str
+
+
+def library_of(array: Array) -> str:
+    """Name of the library an array comes from: "torch", "cupy" or "numpy" (anything else)."""
+    torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
+    if torch is not None and isinstance(array, torch.Tensor):
+        return "torch"
+    if cupy is not None and isinstance(array, cupy.ndarray):
+        return "cupy"
+    return "numpy"
+
+
+def device_of(array: Array) -> str:
+    """Where an array lies, as its library writes it: "cpu", "cuda:0", ..."""
+    if library_of(array) == "torch":
+        return str(array.device)
+    if library_of(array) == "cupy":
+        return f"cuda:{array.device.id}"
+    if hasattr(array, "__dlpack_device__"):
+        kind, index = array.__dlpack_device__()
+        return "cpu" if kind == _DLPACK_CPU else f"dlpack device ({int(kind)}, {index})"
+    return "cpu"
+
+
+def view(array: Array, name: str) -> Typed:
+    """Sees an array in host memory as numpy does, without a copy.
+
+    Raises:
+        ValueError: the array lies on another device, or requires grad.
+
+    """
+    device = device_of(array)
+    if device != "cpu":
+        raise ValueError(
+            f"{name} is on {device}, but this build of ovcore computes on the CPU: "
+            f"pass {name} in host memory (.cpu() in torch, .get() in cupy)"
+        )
+    if library_of(array) == "torch":
+        torch = sys.modules["torch"]
+        if array.requires_grad:
+            raise ValueError(f"{name} requires grad: pass {name}.detach()")
+        if array.dtype == torch.bfloat16:
+            return Typed(array.view(torch.uint16).numpy(), "bfloat16")
+        return _typed(array.numpy())
+    if not isinstance(array, np.ndarray) and hasattr(array, "__dlpack__"):
+        return _typed(np.from_dlpack(array))
+    return _typed(np.asarray(array))
+
+
+def _typed(values: NDArray[Any]) -> Typed:
+    name = values.dtype.name
+    return Typed(values.view(np.uint16) if name == "bfloat16" else values, name)
+
+
+def widen(array: Typed) -> NDArray[np.floating[Any]]:
+    """float32 or float64 values of a floating array; 16-bit floats are copied, others are not."""
+    if array.dtype == "bfloat16":
+        return (array.values.astype(np.uint32) << 16).view(np.float32)
+    if array.dtype == "float16":
+        return array.values.astype(np.float32)
+    return array.values
+
+
+def in_library(values: NDArray[Any], library: str) -> Array:
+    """Hands a host result back as an array of the caller's library, without a copy."""
+    return sys.modules["torch"].from_numpy(values) if library == "torch" else values

@@ -1,0 +1,123 @@
+"""The one file that knows that backends exist.
+
+An explicit choice (``backend=``, else the environment variable ``OVCORE_BACKEND``) is taken or
+refused, never replaced. Without one the first rung of the ladder that can run here is taken.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import platform
+import sys
+from importlib import metadata
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LADDER = ("native", "numba")  # "reference" runs only when named
+_WHY_MISSING = {
+    "native": "the compiled core is not installed (no C++ compiler was found at installation)",
+    "numba": "numba cannot be imported (pip install 'ovcore[numba]')",
+}
+
+
+class Backend(Protocol):
+    """What every backend offers; see ovcore._reference for what each kernel means."""
+
+    def pack_errors(
+        self,
+        logits: NDArray[Any],
+        dtype: str,
+        target: NDArray[np.int64],
+        words: NDArray[np.uint64],
+        preds: NDArray[np.int32] | None,
+        workers: int,
+    ) -> int: ...
+
+    def joint_errors(self, words: NDArray[np.uint64], workers: int) -> NDArray[np.int64]: ...
+
+
+class BackendUnavailableError(RuntimeError):
+    """The backend asked for cannot run here, or none can; the message says why."""
+
+
+def choose(name: str | None = None) -> Backend:
+    """The backend called ``name``, or the one in force where name is None.
+
+    Raises:
+        ValueError: there is no backend of that name.
+        BackendUnavailableError: it cannot run here.
+
+    """
+    asked = name or os.environ.get("OVCORE_BACKEND")
+    if asked:
+        known = (*_LADDER, "reference")
+        if asked not in known:
+            source = "backend" if name else "OVCORE_BACKEND"
+            raise ValueError(f"{source} must be one of {', '.join(known)}: got {asked!r}")
+        return _load(asked)
+    problems = []
+    for rung in _LADDER:
+        try:
+            return _load(rung)
+        except BackendUnavailableError as error:
+            problems.append(str(error))
+    raise BackendUnavailableError("; ".join(problems))
+
+
+@functools.cache
+def _load(name: str) -> Backend:
+    try:
+        module = importlib.import_module(f"ovcore._{name}")
+    except ImportError as error:
+        why = _WHY_MISSING.get(name, "it cannot be imported")
+        raise BackendUnavailableError(f"backend {name!r} cannot run: {why}: {error}") from error
+    if name == "native":
+        module.instruction_set()  # an OVCORE_ISA that this chip lacks is refused here
+    return cast(Backend, module)
+
+
+def count_workers(workers: int | None) -> int:
+    """Threads to use: ``workers``, or all cores this process may run on."""
+    if workers is None:
+        return (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    return workers
+
+
+def info() -> dict[str, str]:
+    """What was found on this machine, in words, and why something is missing."""
+    found = {
+        "ovcore": metadata.version("ovcore"),
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "platform": f"{platform.system()} {platform.machine()}",
+        "threads": str(count_workers(None)),
+    }
+    for name in _LADDER:
+        try:
+            backend = _load(name)
+            found[f"backend {name}"] = "available"
+            if name == "native":
+                found["instruction set"] = cast(Any, backend).instruction_set()
+        except (BackendUnavailableError, RuntimeError) as error:
+            found[f"backend {name}"] = f"missing: {error}"
+    try:
+        chosen = cast(Any, choose()).__name__.rpartition("._")[2]
+    except (BackendUnavailableError, RuntimeError, ValueError) as error:
+        chosen = f"none: {error}"
+    found["backend in use"] = chosen
+    found["cuda module"] = "missing: this version of ovcore computes on the CPU only"
+    for package in ("numpy", "numba", "torch", "cupy", "scikit-learn", "safetensors"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

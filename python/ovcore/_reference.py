@@ -1,0 +1,94 @@
+"""The oracle: each kernel in plain numpy, as its formula reads. Never optimised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovcore._arrays import Typed, widen
+
+
+def pack_errors(
+    logits: NDArray[Any],  # (N, K)
+    dtype: str,
+    target: NDArray[np.int64],  # (N,)
+    words: NDArray[np.uint64],  # (W,), written: bit n % 64 of word n // 64 is 1 where wrong
+    preds: NDArray[np.int32] | None,  # (N,), written
+    workers: int,  # noqa: ARG001
+) -> int:
+    """Errors of one model. Returns how many rows have no prediction: those count as wrong."""
+    values = widen(Typed(logits, dtype))
+    predicted = values.argmax(axis=1)
+    without = np.isnan(values).any(axis=1) | (values == -np.inf).all(axis=1)
+    predicted[without] = -1
+    if preds is not None:
+        preds[:] = predicted
+    wrong = np.zeros(words.size * 64, bool)
+    wrong[: len(target)] = predicted != target
+    words[:] = np.packbits(wrong, bitorder="little").view(np.uint64)
+    return int(without.sum())
+
+
+def joint_errors(
+    words: NDArray[np.uint64],  # (M, W)
+    workers: int,  # noqa: ARG001
+) -> NDArray[np.int64]:  # (M, M)
+    """joint[i, j] = samples that models i and j both get wrong."""
+    joint = [[np.bitwise_count(a & b).sum(dtype=np.int64) for b in words] for a in words]
+    return np.array(joint, np.int64).reshape(len(words), len(words))
+
+
+def temperature_nll(
+    logits: NDArray[np.float64],  # (N, K) finite, but for -inf outside the target
+    target: NDArray[np.int64],  # (N,)
+    beta: float,  # 1 / T
+) -> tuple[float, float, float]:
+    """Sums over samples of the NLL of softmax(beta z) and of its two derivatives in beta."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    weight = np.exp(beta * shifted)
+    z = np.where(weight > 0, shifted, 0.0)  # a class of probability 0 adds nothing, even at -inf
+    total = weight.sum(axis=1)
+    mean = (weight * z).sum(axis=1) / total
+    variance = (weight * (z - mean[:, None]) ** 2).sum(axis=1) / total
+    of_target = np.take_along_axis(shifted, target[:, None], axis=1)[:, 0]
+    nll = np.log(total) - beta * of_target
+    return float(nll.sum()), float((mean - of_target).sum()), float(variance.sum())
+
+
+def ensemble_scores(
+    logits: NDArray[np.floating[Any]],  # (N, K), no NaN
+    temperature: float,
+    combine: str,
+) -> NDArray[np.float32]:  # (N, K)
+    """What an ensemble sums: softmax(z / T) ("prob") or z / T ("logit"), rounded to float32."""
+    z = logits.astype(np.float64)
+    if combine == "logit":
+        return (z / temperature).astype(np.float32)
+    top = z.max(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # inf - inf: replaced below
+        weight = np.exp((z - top) / temperature)
+    weight = np.where(np.isposinf(top), np.isposinf(z), weight)  # +inf wins
+    return (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def pair_ensemble_hits(
+    scores: NDArray[np.float32],  # (M, N, K)
+    preds: NDArray[np.int32],  # (M, N)
+    target: NDArray[np.int64],  # (N,)
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:  # each (M, M)
+    """Samples that each pair's ensemble gets right: all, of those only one gets right, of neither.
+
+    float32 scores are added in float64; the lowest class wins a tie.
+    """
+    n_models = len(scores)
+    hits, conversions, rescues = (np.zeros((n_models, n_models), np.int64) for _ in range(3))
+    right = preds == target
+    for a in range(n_models):
+        for b in range(a, n_models):
+            hit = (scores[a].astype(np.float64) + scores[b]).argmax(axis=1) == target
+            hits[a, b] = hits[b, a] = hit.sum()
+            conversions[a, b] = conversions[b, a] = (hit & (right[a] != right[b])).sum()
+            rescues[a, b] = rescues[b, a] = (hit & ~right[a] & ~right[b]).sum()
+    return hits, conversions, rescues

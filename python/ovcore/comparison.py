@@ -1,0 +1,244 @@
+"""Everything about many models on the same samples, in one call and with their names."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovcore import _inputs, calibration, ensembles, pairwise
+from ovcore._arrays import Array
+from ovcore.ensembles import PairEnsembles
+from ovcore.errors import JointErrors
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+__all__ = ["Comparison", "compare"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Labelled results of :func:`compare`. Matrices are (M, M) in the order of ``models``.
+
+    Attributes:
+        models: M names.
+        base: the name that :meth:`table` compares with.
+        accuracy: (M,) share of samples each model gets right.
+        temperature: (M,) what its confidences were divided by before they were averaged.
+        error_inconsistency: share of samples that exactly one model of the pair gets right.
+        error_consistency: kappa of correctness; NaN where it is undefined.
+        error_correlation: correlation of being wrong; NaN where a model makes no errors.
+        ensembles: ensembles of all pairs, see :class:`ovcore.ensembles.PairEnsembles`.
+        errors: the joint errors behind all of it.
+
+    """
+
+    models: tuple[str, ...]
+    base: str
+    accuracy: Array
+    temperature: Array
+    error_inconsistency: Array
+    error_consistency: Array
+    error_correlation: Array
+    ensembles: PairEnsembles
+    errors: JointErrors
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples, N."""
+        return self.errors.n_samples
+
+    def __repr__(self) -> str:
+        return (
+            f"Comparison({len(self.models)} models x {self.n_samples} samples, base {self.base!r})"
+        )
+
+    def rows(self, base: str | None = None) -> list[dict[str, Any]]:
+        """One row a model, measured against the base model; the base itself comes first."""
+        name = self.base if base is None else base
+        b = _position(self.models, name)
+        order = [b, *(m for m in range(len(self.models)) if m != b)]
+        columns = {
+            "temperature": self.temperature,
+            "accuracy": self.accuracy,
+            "error_inconsistency": self.error_inconsistency[b],
+            "error_consistency": self.error_consistency[b],
+            "ensemble_accuracy": self.ensembles.accuracy[b],
+            "gain": self.ensembles.gain[b],
+            "conversion_rate": self.ensembles.conversion_rate[b],
+        }
+        return [
+            {"model": self.models[m], **{key: float(value[m]) for key, value in columns.items()}}
+            for m in order
+        ]
+
+    def table(self, base: str | None = None) -> str:
+        """:meth:`rows` as text to print."""
+        from tabulate import tabulate
+
+        rows = self.rows(base)
+        headers = {key: key.replace("_", " ") for key in rows[0]}
+        text: str = tabulate(rows, headers=headers, floatfmt=("", ".3f", *[".4f"] * 6))
+        return text
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row for each pair of models a before b, with every metric of the pair."""
+        import pandas as pd
+
+        a, b = np.triu_indices(len(self.models), 1)
+        names = np.array(self.models, object)
+        ensemble = self.ensembles
+        columns: dict[str, Any] = {
+            "model_a": names[a],
+            "model_b": names[b],
+            "accuracy_a": np.asarray(self.accuracy)[a],
+            "accuracy_b": np.asarray(self.accuracy)[b],
+        }
+        matrices = {
+            "error_inconsistency": self.error_inconsistency,
+            "error_consistency": self.error_consistency,
+            "error_correlation": self.error_correlation,
+            "ensemble_accuracy": ensemble.accuracy,
+            "gain": ensemble.gain,
+            "conversion_rate": ensemble.conversion_rate,
+            "rescue_rate": ensemble.rescue_rate,
+        }
+        return pd.DataFrame(columns | {key: np.asarray(m)[a, b] for key, m in matrices.items()})
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Error inconsistency of all pairs as a heatmap, similar models side by side.
+
+        Args:
+            ax: matplotlib axes to draw into; default: new ones.
+
+        """
+        import matplotlib.pyplot as plt
+
+        if ax is None:
+            side = max(4.0, 0.22 * len(self.models) + 2.5)
+            _, ax = plt.subplots(figsize=(side + 1, side), layout="constrained")
+        order = self.clustered_order()
+        matrix = np.asarray(self.error_inconsistency)[np.ix_(order, order)]
+        image = ax.imshow(matrix, cmap="viridis", vmin=0)
+        names = [self.models[m] for m in order]
+        ax.set_xticks(range(len(names)), names, rotation=90)
+        ax.set_yticks(range(len(names)), names)
+        ax.figure.colorbar(image, ax=ax, label="error inconsistency", shrink=0.8)
+        ax.set_title(f"{len(names)} models on {self.n_samples:,} samples")
+        return ax
+
+    def clustered_order(self) -> NDArray[np.int64]:
+        """Models ordered so that those that err alike are neighbours.
+
+        Leaves of average-linkage clustering on error inconsistency, which is a distance (the
+        normalised Hamming distance of the error vectors); optimally ordered.
+        """
+        from scipy.cluster.hierarchy import leaves_list, linkage
+        from scipy.spatial.distance import squareform
+
+        if len(self.models) < 3:
+            return np.arange(len(self.models))
+        distance = squareform(np.asarray(self.error_inconsistency), checks=False)
+        tree = linkage(distance, "average", optimal_ordering=True)
+        order: NDArray[np.int64] = leaves_list(tree).astype(np.int64)
+        return order
+
+
+def compare(
+    logits: Array | Sequence[Array],  # (M, N, K) floating, or a sequence of M arrays (N, K)
+    target: Array,  # (N,) integer
+    *,
+    models: Sequence[str] | None = None,
+    base: str | int | None = None,
+    temperature: str | float | Sequence[float] | Array = "fit",
+    calibration_split: tuple[Array | Sequence[Array], Array] | None = None,
+) -> Comparison:
+    """Compares M models: accuracies, all pairs' error inconsistency, and what pairs of them gain.
+
+    Args:
+        logits: as in :func:`ovcore.pack_errors`.
+        target: (N,) integer classes.
+        models: M distinct names; default "model 0", "model 1", ...
+        base: name or index of the model that tables compare with; default: the first.
+        temperature: "fit", or a positive temperature for all models, or one each.
+        calibration_split: (logits, target) of other samples of the same models, to fit the
+            temperatures on. Without it they are fitted on the samples they are reported on, with
+            a warning.
+
+    Raises:
+        ValueError: as :func:`ovcore.pack_errors`, :func:`ovcore.calibration.fit_temperature` and
+            :func:`ovcore.ensembles.pairs`; names that repeat or are not M; an unknown base.
+
+    >>> import numpy as np, ovcore as ov
+    >>> rng = np.random.default_rng(0)
+    >>> target = rng.integers(0, 10, 500)
+    >>> logits = rng.normal(size=(3, 500, 10)) + 2 * np.eye(10)[target]
+    >>> result = ov.compare(logits, target, models=["a", "b", "c"], temperature=1.0)
+    >>> bool((result.ensembles.gain[0, 1:] > 0).all())
+    True
+
+    """
+    inputs = _inputs.read_logits(logits, target)
+    n_models = len(inputs.models)
+    names = tuple(models) if models is not None else tuple(f"model {m}" for m in range(n_models))
+    if len(names) != n_models:
+        raise ValueError(f"models has {len(names)} names but logits has {n_models} models")
+    if len(set(names)) != n_models:
+        raise ValueError("models has names that repeat")
+    base_name = names[0] if base is None else names[_position(names, base)]
+
+    if isinstance(temperature, str):
+        if temperature != "fit":
+            raise ValueError(f"temperature must be 'fit' or numbers, got {temperature!r}")
+        temperatures = _fit(logits, target, calibration_split, n_models)
+    else:
+        temperatures = ensembles.read_temperature(temperature, n_models)
+    pairs = ensembles.pairs(logits, target, temperature=temperatures)
+    errors = pairs.errors
+    return Comparison(
+        models=names,
+        base=base_name,
+        accuracy=errors.accuracy(),
+        temperature=temperatures,
+        error_inconsistency=pairwise.error_inconsistency(errors),
+        error_consistency=pairwise.error_consistency(errors),
+        error_correlation=pairwise.error_correlation(errors),
+        ensembles=pairs,
+        errors=errors,
+    )
+
+
+def _fit(
+    logits: Array | Sequence[Array],
+    target: Array,
+    split: tuple[Array | Sequence[Array], Array] | None,
+    n_models: int,
+) -> Array:
+    if split is None:
+        warnings.warn(
+            "temperatures are fitted on the samples they are reported on; pass "
+            "calibration_split=(logits, target) of other samples, or temperature=1.0",
+            UserWarning,
+            stacklevel=3,
+        )
+        split = (logits, target)
+    fitted = calibration.fit_temperature(*split).temperature
+    if len(fitted) != n_models:
+        raise ValueError(f"calibration_split has {len(fitted)} models but logits has {n_models}")
+    return fitted
+
+
+def _position(names: Sequence[str], wanted: str | int) -> int:
+    if isinstance(wanted, str):
+        if wanted not in names:
+            raise ValueError(f"no model is named {wanted!r}; there are: {', '.join(names)}")
+        return names.index(wanted)
+    if not -len(names) <= wanted < len(names):
+        raise ValueError(f"there is no model {wanted}; there are {len(names)}")
+    return wanted % len(names)

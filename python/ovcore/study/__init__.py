@@ -1,0 +1,1 @@
+"""The paper's study, on the built-in zoo."""

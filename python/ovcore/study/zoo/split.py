@@ -1,0 +1,86 @@
+"""Training one split of the zoo and writing what it says of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ovcore.extract.hooks import extract_outputs
+from ovcore.store import StoreWriter
+from ovcore.study.zoo import from_labels, from_pool, from_sources
+from ovcore.study.zoo.bench import FOLDS, Bench, Member
+from ovcore.study.zoo.classical import Classical
+from ovcore.study.zoo.digits import CLASSES, Index, as_inputs, make_folds
+from ovcore.study.zoo.nets import Net
+from ovcore.study.zoo.recipe import Recipe
+from ovcore.study.zoo.stacked import Tick
+
+_STAGES = (from_labels, from_pool, from_sources)
+_BATCH = 2048  # images at a time when outputs are taken
+
+Floats = NDArray[np.float32]
+
+
+def trainings(recipe: Recipe) -> int:
+    """How many networks one split trains: what the ticks add up to."""
+    return sum(stage.trainings(recipe) for stage in _STAGES)
+
+
+def set_up(recipe: Recipe, images: NDArray[np.uint8], labels: Index, split: int) -> Bench:
+    """Cut the images (N, 8, 8) for one split."""
+    folds = make_folds(labels, recipe, split)
+    return Bench(recipe, split, as_inputs(images), torch.from_numpy(labels), folds)
+
+
+def train_split(bench: Bench, tick: Tick) -> list[Member]:
+    """All members of one split, base first."""
+    return [member for stage in _STAGES for member in stage.members(bench, tick)]
+
+
+def write_stores(bench: Bench, members: Sequence[Member], folder: Path) -> None:
+    """Write `folder`/test (every image, by the instance that never saw its half) and
+    `folder`/calibration (each half's calibration images, by the instance of that half).
+    """
+    tested = [fold.test for fold in bench.folds]
+    order = np.argsort(np.concatenate(tested))  # back to the images' own order
+    _write(bench, members, folder / "test", tested, order)
+    held = [fold.calibration for fold in bench.folds]
+    _write(bench, members, folder / "calibration", held, np.arange(sum(map(len, held))))
+
+
+def _write(
+    bench: Bench, members: Sequence[Member], path: Path, parts: Sequence[Index], order: Index
+) -> None:
+    """`parts[f]` are the images that fold f's instances speak about."""
+    rows = np.concatenate(parts)[order]
+    folds = np.concatenate([np.full(len(parts[fold]), fold) for fold in FOLDS])[order]
+    with StoreWriter(
+        path,
+        target=bench.labels.numpy()[rows],
+        sample_ids=[f"digits/{row:04d}" for row in rows],
+        class_names=[str(digit) for digit in range(CLASSES)],
+        columns={"fold": folds},
+    ) as writer:
+        for member in members:
+            outputs = [
+                _outputs(instance, bench, part)
+                for instance, part in zip(member.instances, parts, strict=True)
+            ]
+            logits = np.concatenate([o[0] for o in outputs])[order]
+            features = [o[1] for o in outputs if o[1] is not None]
+            writer.add(
+                member.card,
+                logits=logits,
+                features=np.concatenate(features)[order] if features else None,
+            )
+
+
+def _outputs(instance: Net | Classical, bench: Bench, rows: Index) -> tuple[Floats, Floats | None]:
+    images = bench.inputs[torch.from_numpy(rows)]
+    if isinstance(instance, Classical):
+        return instance.logits(images.flatten(1).numpy()), None
+    return extract_outputs(instance, images.split(_BATCH), layer="body")

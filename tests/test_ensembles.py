@@ -1,0 +1,132 @@
+"""Pair ensembles against a full scan that shares no code with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+
+import ovcore as ov
+
+
+def models(
+    rng: np.random.Generator, n_models: int = 5, n_samples: int = 400, n_classes: int = 7
+) -> tuple[np.ndarray, np.ndarray]:
+    target = rng.integers(0, n_classes, n_samples)
+    signal = rng.uniform(0.5, 3, (n_models, 1, 1)) * np.eye(n_classes)[target]
+    return (rng.normal(size=(n_models, n_samples, n_classes)) + signal).astype(np.float32), target
+
+
+@pytest.mark.parametrize("combine", ["prob", "logit"])
+def test_pairs_equal_a_loop_over_samples(combine: str, rng: np.random.Generator) -> None:
+    logits, target = models(rng)
+    temperature = rng.uniform(0.5, 2, len(logits))
+    result = ov.ensembles.pairs(logits, target, temperature=temperature, combine=combine)
+    scaled = logits.astype(np.float64) / temperature[:, None, None]
+    scores = softmax(scaled, axis=2) if combine == "prob" else scaled
+    right = logits.argmax(axis=2) == target
+    for a in range(len(logits)):
+        for b in range(len(logits)):
+            hit = (scores[a] + scores[b]).argmax(axis=1) == target
+            assert result.hits[a, b] == hit.sum()
+            one = right[a] ^ right[b]
+            assert result.conversions[a, b] == (hit & one).sum()
+            assert result.rescues[a, b] == (hit & ~(right[a] | right[b])).sum()
+            if a != b:
+                assert result.conversion_rate[a, b] == pytest.approx((hit & one).sum() / one.sum())
+            accuracies = right[a].mean(), right[b].mean()
+            assert result.accuracy[a, b] == pytest.approx(hit.mean())
+            assert result.gain[a, b] == pytest.approx(hit.mean() - np.mean(accuracies))
+            assert result.gain_over_best[a, b] == pytest.approx(hit.mean() - max(accuracies))
+
+
+def test_hits_are_accounted_for(rng: np.random.Generator) -> None:
+    """hits = n11 + converted + rescued; a pair is symmetric; a model with itself is that model."""
+    logits, target = models(rng, n_models=8)
+    result = ov.ensembles.pairs(logits, target)
+    wrong = result.errors.n_wrong()
+    both_right = len(target) - wrong[:, None] - wrong[None, :] + result.errors.joint
+    np.testing.assert_array_equal(result.hits, both_right + result.conversions + result.rescues)
+    for matrix in (result.hits, result.conversions, result.rescues):
+        np.testing.assert_array_equal(matrix, matrix.T)
+    np.testing.assert_allclose(result.accuracy.diagonal(), result.errors.accuracy())
+    assert np.isnan(result.conversion_rate.diagonal()).all()
+    swapped = ov.ensembles.pairs(logits[::-1].copy(), target)
+    np.testing.assert_array_equal(swapped.hits, result.hits[::-1, ::-1])
+
+
+def test_blocks_change_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, target = models(rng)
+    whole = ov.ensembles.pairs(logits, target)
+    monkeypatch.setattr(ov.ensembles, "_BLOCK_BYTES", 4 * 5 * 7 * 13)
+    blocked = ov.ensembles.pairs(logits, target)
+    np.testing.assert_array_equal(blocked.hits, whole.hits)
+    np.testing.assert_array_equal(blocked.conversions, whole.conversions)
+
+
+def test_ties_go_to_the_lowest_class() -> None:
+    sure_of_0, sure_of_1 = [[0.0, -np.inf, -np.inf]], [[-np.inf, 0.0, -np.inf]]
+    for target, hits in ((0, 1), (1, 0), (2, 0)):
+        result = ov.ensembles.pairs(np.array([sure_of_0, sure_of_1]), np.array([target]))
+        assert result.hits[0, 1] == hits
+
+
+def test_float32_sums_do_not_tie_what_float64_separates() -> None:
+    """Scores one step apart: their float32 sum would round to a tie and the lower class win."""
+    up = np.float32(1) + np.finfo(np.float32).eps
+    logits = np.array([[[1.0, up]], [[2.0**24, 2.0**24]]], np.float32)
+    result = ov.ensembles.pairs(logits, np.array([1]), combine="logit")
+    assert result.hits[0, 1] == 1
+
+
+def test_plus_infinity_wins() -> None:
+    logits = np.array([[[np.inf, 0.0]], [[0.0, 1.0]]])
+    result = ov.ensembles.pairs(logits, np.array([0]))
+    assert result.hits[0, 1] == 1
+    with pytest.raises(ValueError, match=r"model 0 has \+inf"):
+        ov.ensembles.pairs(logits, np.array([0]), combine="logit")
+
+
+def test_torch_in_torch_out(rng: np.random.Generator) -> None:
+    logits, target = models(rng)
+    expected = ov.ensembles.pairs(logits, target)
+    result = ov.ensembles.pairs(torch.from_numpy(logits), torch.from_numpy(target))
+    for name in ("hits", "accuracy", "gain", "gain_over_best", "conversion_rate", "rescue_rate"):
+        value = getattr(result, name)
+        assert isinstance(value, torch.Tensor), name
+        np.testing.assert_allclose(value.numpy(), getattr(expected, name), rtol=1e-15)
+
+
+def test_bad_options_are_named(rng: np.random.Generator) -> None:
+    logits, target = models(rng)
+    with pytest.raises(ValueError, match="combine must be one of prob, logit: got 'mean'"):
+        ov.ensembles.pairs(logits, target, combine="mean")
+    for bad in (0.0, -1.0, np.nan, np.inf, [1.0] * 4 + [0.0]):
+        with pytest.raises(ValueError, match="temperature must be positive and finite"):
+            ov.ensembles.pairs(logits, target, temperature=bad)
+    with pytest.raises(ValueError, match=r"temperature must be a number or \(5,\)"):
+        ov.ensembles.pairs(logits, target, temperature=[1.0, 2.0])
+    with pytest.raises(TypeError, match="got predicted classes"):
+        ov.ensembles.pairs(np.zeros((2, 4), int), np.zeros(4, int))
+    logits[3, 5, 2] = np.nan
+    with pytest.raises(ValueError, match="model 3 has 1 sample without a prediction"):
+        ov.ensembles.pairs(logits, target)
+
+
+@pytest.mark.parametrize("name", ["breast_cancer", "iris"])
+def test_real_probabilities(name: str, real_data: Any) -> None:
+    """Random forests give exact 0, 1 and ties: log 0 is -inf, and ties may round either way."""
+    data, references = real_data("tabular_fullprobs_dev.npz")
+    reference = references[name]
+    with np.errstate(divide="ignore"):
+        logits = np.log(data[f"{name}_probs"])
+    result = ov.ensembles.pairs(logits, data[f"{name}_labels"])
+    np.testing.assert_array_equal(
+        np.rint(result.errors.accuracy() * len(data[f"{name}_labels"])), reference["top1_correct"]
+    )
+    for first, second, correct, near_ties in reference["ensemble_pairs"]["rows"]:
+        a, b = reference["names"].index(first), reference["names"].index(second)
+        assert abs(int(result.hits[a, b]) - correct) <= near_ties

@@ -1,0 +1,105 @@
+"""A store is whole or not there, and says what is wrong with a damaged one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ovcore.store import ModelCard, Store, StoreWriter
+
+TARGET = np.array([0, 1, 2, 1])
+
+
+def write(path: Path) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    logits = {name: rng.normal(size=(4, 3)).astype(np.float32) for name in ("a", "../b")}
+    with StoreWriter(
+        path,
+        target=TARGET,
+        sample_ids=list("wxyz"),
+        class_names=["zero", "one", "two"],
+        columns={"fold": np.array([0, 0, 1, 1])},
+    ) as writer:
+        card = ModelCard("a", "Sup.", "Trained", "BASE", {"seed": 3})
+        writer.add(card, logits=logits["a"], features=logits["a"][:, :2])
+        writer.add(ModelCard("../b"), logits=logits["../b"])
+    return logits
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    logits = write(tmp_path / "store")
+    store = Store(tmp_path / "store")
+    assert [card.name for card in store.models] == ["a", "../b"]
+    assert store.models[0] == ModelCard("a", "Sup.", "Trained", "BASE", {"seed": 3})
+    assert (store.n_samples, store.n_classes, len(store)) == (4, 3, 2)
+    assert store.sample_ids == list("wxyz")
+    assert store.class_names == ["zero", "one", "two"]
+    np.testing.assert_array_equal(store.target, TARGET)
+    np.testing.assert_array_equal(store.columns["fold"], [0, 0, 1, 1])
+    for name, values in logits.items():
+        np.testing.assert_array_equal(store.logits(name), values)
+    np.testing.assert_array_equal(store.features("a"), logits["a"][:, :2])
+    assert store.features("../b") is None
+    assert "2 models x 4 samples" in repr(store)
+
+
+def test_names_cannot_leave_the_folder(tmp_path: Path) -> None:
+    write(tmp_path / "store")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert all(path.parent == tmp_path / "store" for path in tmp_path.rglob("*.safetensors"))
+
+
+def test_an_interrupted_store_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), StoreWriter(tmp_path / "s", target=TARGET) as writer:
+        writer.add(ModelCard("a"), logits=np.zeros((4, 3)))
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_models_are_refused_by_name(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "s", target=TARGET) as writer:
+        writer.add(ModelCard("a"), logits=np.zeros((4, 3)))
+        with pytest.raises(ValueError, match="named 'a' already"):
+            writer.add(ModelCard("a"), logits=np.zeros((4, 3)))
+        with pytest.raises(
+            ValueError, match=r"logits of 'b' must be floating with 4 rows.*\(3, 3\)"
+        ):
+            writer.add(ModelCard("b"), logits=np.zeros((3, 3)))
+        with pytest.raises(ValueError, match="features of 'b' must be floating .* got int64"):
+            writer.add(ModelCard("b"), logits=np.zeros((4, 3)), features=np.zeros((4, 2), int))
+        with pytest.raises(ValueError, match="logits of 'b' have 2 classes, the store 3"):
+            writer.add(ModelCard("b"), logits=np.zeros((4, 2)))
+    assert [card.name for card in Store(tmp_path / "s").models] == ["a"]
+    with pytest.raises(FileExistsError, match="already at"):
+        StoreWriter(tmp_path / "s", target=TARGET)
+    for options, message in (
+        ({"target": np.zeros(4)}, "target must be"),
+        ({"sample_ids": ["x"]}, "1 sample ids for 4 samples"),
+        ({"sample_ids": list("xxyz")}, "sample ids repeat"),
+        ({"columns": {"fold": np.zeros(3, int)}}, "column 'fold' must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            StoreWriter(tmp_path / "t", **{"target": TARGET, **options})
+
+
+def test_damage_is_said_with_the_file(tmp_path: Path) -> None:
+    write(tmp_path / "s")
+    store = Store(tmp_path / "s")
+    with pytest.raises(KeyError, match="no model named 'c'"):
+        store.logits("c")
+    file = tmp_path / "s" / "model-00000.safetensors"
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(ValueError, match=r"model-00000.safetensors \(a\) cannot be read"):
+        store.logits("a")
+    manifest = tmp_path / "s" / "manifest.json"
+    manifest.write_text('{"format": "other"}')
+    with pytest.raises(ValueError, match="is not a manifest of format"):
+        Store(tmp_path / "s")
+    manifest.write_text("{")
+    with pytest.raises(ValueError, match="is damaged"):
+        Store(tmp_path / "s")
+    manifest.unlink()
+    with pytest.raises(FileNotFoundError, match="no store at"):
+        Store(tmp_path / "s")
