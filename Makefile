@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(shell find cpp -name '*.[ch]pp')
+SOURCES := pyproject.toml constraints.txt CMakeLists.txt \
+  $(shell find cpp python -name '*.[ch]pp' -o -name '*.py' -o -name '*.j2')
 
 .PHONY: help study test bench lint format clean
 
@@ -25,7 +26,8 @@ test: $(VENV)/test.installed
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/bench.installed
-	$(BIN)/python -m bench
+	$(BIN)/python -m pytest bench -o python_files='bench_*.py' -o python_functions='bench_*' \
+	  --benchmark-columns=median --benchmark-json=build/bench.json -q
 
 lint: $(VENV)/lint.installed
 	$(BIN)/ruff check .

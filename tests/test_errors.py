@@ -156,7 +156,7 @@ TARGET = np.zeros(4, int)
         (np.zeros((2, 4), bool), TARGET, TypeError, "so integer classes: got bool"),
         (LOGITS, np.zeros((4, 1), int), ValueError, "target must be (N,), got shape (4, 1)"),
         (LOGITS, np.zeros(4), TypeError, "target must be integer classes, got float64"),
-        (LOGITS, np.array([0, 3, 1, -1]), ValueError, "target[1] is 3, expected a class in 0..2 (2"),
+        (LOGITS, np.array([0, 3, 1, -1]), ValueError, "target[1] is 3, expected a class in 0..2"),
         (np.zeros((2, 4), int), np.array([0, 3, 1, -1]), ValueError, "target[3] is -1"),
         (LOGITS, np.full(4, 2**63, np.uint64), ValueError, "target has a class beyond 2^63"),
         (LOGITS.transpose(0, 2, 1).copy().transpose(0, 2, 1), TARGET, ValueError, "not contiguous"),

@@ -28,3 +28,12 @@ __all__ = [
     "pack_errors",
     "pairwise",
 ]
+
+
+def __getattr__(name: str) -> str:
+    """``__version__``, looked up when asked for: importlib.metadata is half as costly as numpy."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("ovcore")
+    raise AttributeError(f"module 'ovcore' has no attribute {name!r}")

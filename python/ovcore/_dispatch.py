@@ -9,9 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-import platform
 import sys
-from importlib import metadata
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -95,6 +93,9 @@ def count_workers(workers: int | None) -> int:
 
 def info() -> dict[str, str]:
     """What was found on this machine, in words, and why something is missing."""
+    import platform
+    from importlib import metadata
+
     found = {
         "ovcore": metadata.version("ovcore"),
         "python": f"{platform.python_version()} ({sys.executable})",

@@ -7,7 +7,7 @@ and each tested on the other half.
 
 from __future__ import annotations
 
-from ovcore.study.zoo.build import ZooSplit, build
+from ovcore.study.zoo.assembly import ZooSplit, build
 from ovcore.study.zoo.digits import load_digits_images
 from ovcore.study.zoo.recipe import Recipe
 

@@ -73,7 +73,7 @@ def appearing_whole(folder: Path) -> Iterator[Path]:
         if folder.exists() and not is_finished(folder):
             shutil.rmtree(folder)
         try:
-            os.rename(partial, folder)
+            partial.rename(folder)
         except OSError:
             if not is_finished(folder):
                 raise

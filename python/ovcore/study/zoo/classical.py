@@ -28,7 +28,8 @@ class Classical:
     kind: str
     estimator: Any
 
-    def logits(self, inputs: NDArray[np.floating]) -> Floats:  # (N, 64) -> (N, K)
+    def logits(self, inputs: NDArray[np.floating]) -> Floats:
+        """Inputs (N, 64) to logits (N, K)."""
         if self.kind == "svm":
             return np.asarray(self.estimator.decision_function(inputs), dtype=np.float32)
         return np.log(self.estimator.predict_proba(inputs) + _FLOOR).astype(np.float32)

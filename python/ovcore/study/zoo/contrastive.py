@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,10 @@ def pretrain(jobs: Sequence[PretrainingJob], run: ContrastiveRun, tick: Tick) ->
         return nt_xent(forward(views), run.temperature)
 
     projected = [
-        nn.Sequential(j.net.body, initialised(lambda j=j: _projector(j.net.width, run), *j.stream))
+        nn.Sequential(
+            j.net.body,
+            initialised(partial(_projector, j.net.width, run), *j.stream, "projector"),
+        )
         for j in jobs
     ]
     train_stacked(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import matplotlib
+import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -77,12 +77,12 @@ def _glyph(face: str, character: str) -> Floats:
     font = _font(face)
     frame = Image.new("L", (_SIZE, _SIZE))
     ImageDraw.Draw(frame).text((_SIZE / 2, _SIZE / 2), character, fill=255, font=font, anchor="mm")
-    return np.asarray(frame, dtype=np.float32) / 255
+    return np.asarray(frame, dtype=np.float32) / np.float32(255)
 
 
 @cache
 def _font(face: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     if not face:
         return ImageFont.load_default(size=48)
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    folder = Path(mpl.get_data_path()) / "fonts" / "ttf"
     return ImageFont.truetype(str(folder / f"{face}.ttf"), size=48)

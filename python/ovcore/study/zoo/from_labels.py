@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ovcore.store import ModelCard
-from ovcore.study.zoo.bench import FOLDS, Bench, Member, describe
 from ovcore.study.zoo.classical import METHODS, SETTINGS, fit_classical
 from ovcore.study.zoo.digits import CLASSES
 from ovcore.study.zoo.recipe import Recipe, Training
 from ovcore.study.zoo.stacked import Tick
 from ovcore.study.zoo.supervised import Job, one_hot, train
+from ovcore.study.zoo.workbench import FOLDS, Member, Workbench, describe
 
 METHOD = "Sup. / digits"
 
@@ -30,7 +30,7 @@ def trainings(recipe: Recipe) -> int:
     return len(FOLDS) * len(list(_runs(recipe)))
 
 
-def members(bench: Bench, tick: Tick) -> list[Member]:
+def members(bench: Workbench, tick: Tick) -> list[Member]:
     """Train the networks of all runs and fit the classical models."""
     jobs = [_job(bench, run, fold) for run in _runs(bench.recipe) for fold in FOLDS]
     train(jobs, tick)
@@ -64,14 +64,14 @@ def _runs(recipe: Recipe) -> Iterator[_Run]:
             yield _Run(f"{a.architecture}/seed-{seed}", "ARCH", a.architecture, seed, a.training)
 
 
-def _job(bench: Bench, run: _Run, fold: int) -> Job:
+def _job(bench: Workbench, run: _Run, fold: int) -> Job:
     stream = bench.stream(run.name, fold)
     images, labels = bench.labelled()[fold]
     net = bench.fresh(run.architecture, stream)
     return Job(net, run.architecture, images, one_hot(labels, CLASSES), run.training, stream)
 
 
-def _classical(bench: Bench, kind: str) -> Member:
+def _classical(bench: Workbench, kind: str) -> Member:
     first, second = (
         fit_classical(kind, x.flatten(1).numpy(), y.numpy(), *bench.stream(kind, fold))
         for (x, y), fold in zip(bench.labelled(), FOLDS, strict=True)

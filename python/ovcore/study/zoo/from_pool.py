@@ -6,13 +6,13 @@ import torch
 from torch.nn import functional as F
 
 from ovcore.store import ModelCard
-from ovcore.study.zoo.bench import FOLDS, Bench, Member, describe
 from ovcore.study.zoo.classical import fit_classical
 from ovcore.study.zoo.contrastive import PretrainingJob, pretrain
 from ovcore.study.zoo.heads import with_probe
 from ovcore.study.zoo.recipe import ContrastiveRun, Recipe
 from ovcore.study.zoo.stacked import Tick
 from ovcore.study.zoo.supervised import Job, train
+from ovcore.study.zoo.workbench import FOLDS, Member, Workbench, describe
 
 SIMCLR, DISTILLED = "SimCLR / digits", "Distilled (SVM)"
 
@@ -22,13 +22,13 @@ def trainings(recipe: Recipe) -> int:
     return len(FOLDS) * (2 * sum(run.seeds for run in recipe.contrastive) + recipe.distilled)
 
 
-def members(bench: Bench, tick: Tick) -> list[Member]:
+def members(bench: Workbench, tick: Tick) -> list[Member]:
     """Pretrain, probe and fine-tune; then distil."""
     found = [member for run in bench.recipe.contrastive for member in _simclr(bench, run, tick)]
     return found + _distilled(bench, tick)
 
 
-def _simclr(bench: Bench, run: ContrastiveRun, tick: Tick) -> list[Member]:
+def _simclr(bench: Workbench, run: ContrastiveRun, tick: Tick) -> list[Member]:
     labelled, unlabelled = bench.labelled(), bench.unlabelled()
     stem, strength = f"simclr-{run.architecture}", bench.recipe.probe_strength
     bodies = [
@@ -63,7 +63,7 @@ def _simclr(bench: Bench, run: ContrastiveRun, tick: Tick) -> list[Member]:
     return found
 
 
-def _distilled(bench: Bench, tick: Tick) -> list[Member]:
+def _distilled(bench: Workbench, tick: Tick) -> list[Member]:
     """Students that learn the SVM's soft outputs on the pool and the labelled images."""
     recipe, unlabelled = bench.recipe, bench.unlabelled()
     soft = []

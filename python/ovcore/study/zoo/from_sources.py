@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 
 from ovcore.store import ModelCard
-from ovcore.study.zoo.bench import FOLDS, Bench, Member, describe
 from ovcore.study.zoo.digits import CLASSES, as_inputs
 from ovcore.study.zoo.fonts import DIGITS, SUPERSET, draw_characters
 from ovcore.study.zoo.heads import class_mapped, with_probe
@@ -19,6 +18,7 @@ from ovcore.study.zoo.recipe import Recipe, SourceRun, Training
 from ovcore.study.zoo.stacked import Tick
 from ovcore.study.zoo.streams import numpy_stream
 from ovcore.study.zoo.supervised import Job, one_hot, train
+from ovcore.study.zoo.workbench import FOLDS, Member, Workbench, describe
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def draw_source(
     return draw_characters(labels, rng, alphabet=alphabet), labels
 
 
-def members(bench: Bench, tick: Tick) -> list[Member]:
+def members(bench: Workbench, tick: Tick) -> list[Member]:
     """Train on each source; use as is, under an L-BFGS head, and fine-tuned."""
     runs = [(run, seed) for run in bench.recipe.sources for seed in range(run.seeds)]
     jobs = [job for run in bench.recipe.sources for job in _source_jobs(bench, run)]
@@ -67,7 +67,7 @@ def members(bench: Bench, tick: Tick) -> list[Member]:
     return found
 
 
-def _source_jobs(bench: Bench, run: SourceRun) -> list[Job]:
+def _source_jobs(bench: Workbench, run: SourceRun) -> list[Job]:
     """One job a seed on one common drawing of the source."""
     rng = numpy_stream(*bench.stream(run.source, "images"))
     images, labels = draw_source(run.source, run.samples, rng)
@@ -81,7 +81,7 @@ def _source_jobs(bench: Bench, run: SourceRun) -> list[Job]:
 
 
 def _three_heads(
-    bench: Bench, run: SourceRun, seed: int, net: Net
+    bench: Workbench, run: SourceRun, seed: int, net: Net
 ) -> tuple[list[Member], list[Job]]:
     stem, source = f"{run.source}-{run.architecture}", SOURCES[run.source]
     mapped = len(source.alphabet) > CLASSES
@@ -104,8 +104,8 @@ def _three_heads(
     )
     probed = card("probe", "L-BFGS", "cross-entropy, then L-BFGS head", "; digits, labelled")
     tuned = card(
-        "fine-tuned", "Fine-tuned", "cross-entropy, L-BFGS head, then cross-entropy", "; digits, labelled",
-        bench.recipe.fine_tuning,
+        "fine-tuned", "Fine-tuned", "cross-entropy, L-BFGS head, then cross-entropy",
+        "; digits, labelled", bench.recipe.fine_tuning,
     )  # fmt: skip
     jobs = bench.fine_tuning(tuned.name, run.architecture, [first, second])
     found = [

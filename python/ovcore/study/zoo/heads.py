@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from ovcore.extract.hooks import extract_outputs
 from ovcore.study.zoo.nets import Net
@@ -27,17 +28,19 @@ def with_probe(net: Net, images: Tensor, labels: Tensor, strength: float) -> Net
     scale = np.where(scale > 1e-6, scale, 1.0)  # a dead unit says nothing
     fit = LogisticRegression(C=strength, max_iter=1000).fit((x - mean) / scale, labels.numpy())
     weight = fit.coef_ / scale
-    head = nn.Linear(x.shape[1], len(weight))
-    with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(weight))
-        head.bias.copy_(torch.from_numpy(fit.intercept_ - weight @ mean))
-    return Net(copy.deepcopy(net.body), head, net.width)
+    bias = fit.intercept_ - weight @ mean
+    return _with_head(net, torch.from_numpy(weight), torch.from_numpy(bias))
 
 
 def class_mapped(net: Net, chosen: Sequence[int]) -> Net:
     """The same network, whose logits are those of the chosen classes, in that order."""
-    head = nn.Linear(net.width, len(chosen))
+    rows = list(chosen)
+    return _with_head(net, net.head.weight[rows], net.head.bias[rows])
+
+
+def _with_head(net: Net, weight: Tensor, bias: Tensor) -> Net:
+    head = skip_init(nn.Linear, *weight.T.shape)  # draws nothing from torch's global stream
     with torch.no_grad():
-        head.weight.copy_(net.head.weight[list(chosen)])
-        head.bias.copy_(net.head.bias[list(chosen)])
+        head.weight.copy_(weight)
+        head.bias.copy_(bias)
     return Net(copy.deepcopy(net.body), head, net.width)

@@ -19,17 +19,21 @@ class Net(nn.Module):
         self.width = width  # D
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Images (N, 1, 8, 8) to logits (N, K)."""
         features = self.body(images)
-        return self.head(features if keep is None else features * keep)  # type: ignore[no-any-return]
+        return self.head(features if keep is None else features * keep)
 
 
 class Residual(nn.Module):
+    """Adds what its layers make of the input to the input."""
+
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)  # type: ignore[no-any-return]
+        """Any shape that the layers keep."""
+        return x + self.layers(x)
 
 
 class Patches(nn.Module):
@@ -42,12 +46,15 @@ class Patches(nn.Module):
         self.position = nn.Parameter(torch.randn((8 // size) ** 2, width))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Cut into tiles, row by row."""
         n, side, p = images.shape[0], 8 // self.size, self.size
         tiles = images.reshape(n, side, p, side, p).transpose(2, 3).reshape(n, side * side, p * p)
-        return self.project(tiles) + self.position  # type: ignore[no-any-return]
+        return self.project(tiles) + self.position
 
 
 class Attention(nn.Module):
+    """Multi-head self-attention, (N, T, D) to (N, T, D)."""
+
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
@@ -55,10 +62,11 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Every token looks at all tokens of its image."""
         n, t, d = x.shape
         q, k, v = self.qkv(x).reshape(n, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         weights = F.softmax(q @ k.transpose(-1, -2) / math.sqrt(d // self.heads), dim=-1)
-        return self.out((weights @ v).transpose(1, 2).reshape(n, t, d))  # type: ignore[no-any-return]
+        return self.out((weights @ v).transpose(1, 2).reshape(n, t, d))
 
 
 class AcrossTokens(nn.Module):
@@ -69,7 +77,8 @@ class AcrossTokens(nn.Module):
         self.mlp = _mlp(tokens, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mlp(x.transpose(1, 2)).transpose(1, 2)  # type: ignore[no-any-return]
+        """(N, T, D) to the same."""
+        return self.mlp(x.transpose(1, 2)).transpose(1, 2)
 
 
 def _mlp(width: int, hidden: int) -> nn.Sequential:
@@ -160,4 +169,5 @@ def make_net(architecture: str, classes: int) -> Net:
 
 
 def parameter_count(module: nn.Module) -> int:
+    """Trained numbers in a module."""
     return sum(p.numel() for p in module.parameters())

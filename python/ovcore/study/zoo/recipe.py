@@ -51,6 +51,7 @@ class SourceRun:
 
 
 _BASE = Training()
+_SOURCE = Training(steps=300, batch=64, smoothing=0.1)
 _TOKENS = Training(steps=120, learning_rate=2e-3, weight_decay=5e-2, dropout=0.1)
 
 
@@ -86,9 +87,9 @@ class Recipe:
     distillation: Training = Training(steps=200, batch=64, dropout=0.0)
     distillation_temperature: float = 0.5
     sources: tuple[SourceRun, ...] = (
-        SourceRun("pen", "cnn", 2, 4000, Training(steps=300, batch=64)),
-        SourceRun("font", "cnn", 1, 4000, Training(steps=300, batch=64)),
-        SourceRun("superset", "cnn", 1, 8000, Training(steps=300, batch=64)),
+        SourceRun("pen", "cnn", 2, 4000, _SOURCE),
+        SourceRun("font", "cnn", 2, 4000, _SOURCE),
+        SourceRun("superset", "cnn", 1, 8000, _SOURCE),
     )
     fine_tuning: Training = Training(steps=60, learning_rate=2e-3, dropout=0.2)
     probe_strength: float = 1.0  # C of the L-BFGS heads
@@ -96,11 +97,11 @@ class Recipe:
     @staticmethod
     def tiny() -> Recipe:
         """All five categories with a few steps each: seconds, and poor models."""
-        few = Training(steps=12, batch=30)
+        few = Training(steps=40, batch=30)
         return replace(
             Recipe(),
             calibration=100,
-            base=replace(few, learning_rate=5e-3),
+            base=few,
             reinit=1,
             hparam_dropout=(0.5,),
             hparam_smoothing=(0.2,),
@@ -108,12 +109,12 @@ class Recipe:
             hparam_weight_decay=(),
             architectures=(ArchitectureRun("mlp-128", 1, few),),
             classical=("svm",),
-            contrastive=(ContrastiveRun("cnn", 1, Training(steps=4, batch=32)),),
+            contrastive=(ContrastiveRun("cnn", 1, Training(steps=10, batch=32)),),
             distilled=1,
             distillation=few,
             sources=(
-                SourceRun("pen", "cnn", 1, 200, few),
-                SourceRun("superset", "cnn", 1, 340, few),
+                SourceRun("pen", "cnn", 1, 400, few),
+                SourceRun("superset", "cnn", 1, 680, replace(few, steps=80, batch=60)),
             ),
             fine_tuning=few,
         )

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from ovcore.extract.hooks import extract_outputs
 from ovcore.store import StoreWriter
 from ovcore.study.zoo import from_labels, from_pool, from_sources
-from ovcore.study.zoo.bench import FOLDS, Bench, Member
 from ovcore.study.zoo.classical import Classical
 from ovcore.study.zoo.digits import CLASSES, Index, as_inputs, make_folds
 from ovcore.study.zoo.nets import Net
 from ovcore.study.zoo.recipe import Recipe
 from ovcore.study.zoo.stacked import Tick
+from ovcore.study.zoo.workbench import FOLDS, Member, Workbench
 
 _STAGES = (from_labels, from_pool, from_sources)
 _BATCH = 2048  # images at a time when outputs are taken
@@ -30,20 +30,22 @@ def trainings(recipe: Recipe) -> int:
     return sum(stage.trainings(recipe) for stage in _STAGES)
 
 
-def set_up(recipe: Recipe, images: NDArray[np.uint8], labels: Index, split: int) -> Bench:
+def set_up(recipe: Recipe, images: NDArray[np.uint8], labels: Index, split: int) -> Workbench:
     """Cut the images (N, 8, 8) for one split."""
     folds = make_folds(labels, recipe, split)
-    return Bench(recipe, split, as_inputs(images), torch.from_numpy(labels), folds)
+    return Workbench(recipe, split, as_inputs(images), torch.from_numpy(labels), folds)
 
 
-def train_split(bench: Bench, tick: Tick) -> list[Member]:
+def train_split(bench: Workbench, tick: Tick) -> list[Member]:
     """All members of one split, base first."""
     return [member for stage in _STAGES for member in stage.members(bench, tick)]
 
 
-def write_stores(bench: Bench, members: Sequence[Member], folder: Path) -> None:
-    """Write `folder`/test (every image, by the instance that never saw its half) and
-    `folder`/calibration (each half's calibration images, by the instance of that half).
+def write_stores(bench: Workbench, members: Sequence[Member], folder: Path) -> None:
+    """Write the stores `folder`/test and `folder`/calibration.
+
+    Each image is tested by the instance that never saw its half; each half's calibration
+    images go through the instance of that half.
     """
     tested = [fold.test for fold in bench.folds]
     order = np.argsort(np.concatenate(tested))  # back to the images' own order
@@ -53,7 +55,7 @@ def write_stores(bench: Bench, members: Sequence[Member], folder: Path) -> None:
 
 
 def _write(
-    bench: Bench, members: Sequence[Member], path: Path, parts: Sequence[Index], order: Index
+    bench: Workbench, members: Sequence[Member], path: Path, parts: Sequence[Index], order: Index
 ) -> None:
     """`parts[f]` are the images that fold f's instances speak about."""
     rows = np.concatenate(parts)[order]
@@ -79,8 +81,11 @@ def _write(
             )
 
 
-def _outputs(instance: Net | Classical, bench: Bench, rows: Index) -> tuple[Floats, Floats | None]:
+def _outputs(
+    instance: Net | Classical, bench: Workbench, rows: Index
+) -> tuple[Floats, Floats | None]:
     images = bench.inputs[torch.from_numpy(rows)]
     if isinstance(instance, Classical):
         return instance.logits(images.flatten(1).numpy()), None
-    return extract_outputs(instance, images.split(_BATCH), layer="body")
+    batches = [images[i : i + _BATCH] for i in range(0, len(images), _BATCH)]
+    return extract_outputs(instance, batches, layer="body")

@@ -29,6 +29,7 @@ class Job:
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Classes (n,) as shares (n, K)."""
     return F.one_hot(labels, classes).float()
 
 

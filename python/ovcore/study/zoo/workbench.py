@@ -30,7 +30,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Workbench:
     """The images of one split, cut into folds, and the names of its random streams."""
 
     recipe: Recipe

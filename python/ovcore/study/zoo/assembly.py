@@ -110,6 +110,11 @@ def _train(
         disable=not progress,
         bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} models [{elapsed}]",
     ) as bar:
-        members = train_split(bench, bar.update)
+
+        def tick(models: float) -> None:
+            bar.update(models)
+
+        members = train_split(bench, tick)
+    seconds = time.perf_counter() - start
     write_stores(bench, members, folder)
-    cached_splits.write_seconds(folder, time.perf_counter() - start)
+    cached_splits.write_seconds(folder, seconds)

@@ -1,0 +1,192 @@
+"""The study from end to end on a tiny zoo: the files it writes and what they say."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ovcore.study import findings, measure, report
+from ovcore.study.zoo import Recipe, ZooSplit, build
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("zoo")
+
+
+@pytest.fixture(scope="module")
+def split(cache: Path) -> ZooSplit:
+    return build(Recipe.tiny(), cache=cache, progress=False)[0]
+
+
+@pytest.fixture(scope="module")
+def measured(split: ZooSplit) -> measure.Measurement:
+    return measure.measure(split)
+
+
+@pytest.fixture(scope="module")
+def folder(cache: Path, split: ZooSplit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("study")
+    page = report.run(out / "new", recipe=Recipe.tiny(), cache=cache, quiet=True)
+    assert page == out / "new" / "index.html"
+    return page.parent
+
+
+class Page(HTMLParser):
+    """Collects what a page asks for, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.requests: list[str] = []
+        self.text: list[str] = []
+        self.ids: list[str] = []
+        self._in_script = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._in_script = tag in ("script", "style")
+        self.requests += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data")]
+        self.ids += [v or "" for k, v in attrs if k == "id"]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_script = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._in_script:
+            self.text.append(data)
+
+
+def test_the_page_has_every_category_and_asks_for_nothing(folder: Path) -> None:
+    source = (folder / "index.html").read_text()
+    page = Page(source)
+    text = " ".join(page.text)
+    assert page.requests == []
+    assert "default-src 'none'" in source
+    for category in measure.CATEGORIES:
+        assert text.count(category) >= 2
+    for heading in ("What of the paper holds here", "All pairs", "Where each model is confident"):
+        assert heading in text
+    assert "no untouched test set" in text
+    assert len(page.ids) == len(set(page.ids))
+    specifications = re.search(r'id="specifications">(.*?)</script>', source, re.DOTALL)
+    assert specifications
+    drawn = json.loads(specifications.group(1))
+    assert {"inconsistency", "chance", "gain", "conversion", "heatmap", "theta-ARCH"} <= set(drawn)
+    assert set(drawn) <= set(page.ids)
+
+
+def test_tables_carry_the_measured_numbers(
+    folder: Path, split: ZooSplit, measured: measure.Measurement
+) -> None:
+    with (folder / "table1.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["category"] for row in rows][:2] == ["BASE", "REINIT"]
+    assert {row["category"] for row in rows} == {"BASE", *measure.CATEGORIES}
+    compared = measured.comparison
+    base = compared.models.index(compared.base)
+    assert {row["model"] for row in rows} == set(compared.models)
+    for row in rows:
+        m = compared.models.index(row["model"])
+        wrong = split.test.logits(row["model"]).argmax(axis=1) != split.test.target
+        assert float(row["accuracy"]) == pytest.approx(1 - wrong.mean())
+        base_wrong = split.test.logits(compared.base).argmax(axis=1) != split.test.target
+        assert float(row["error_inconsistency"]) == pytest.approx((wrong ^ base_wrong).mean())
+        assert float(row["ensemble_accuracy"]) == compared.ensembles.accuracy[base, m]
+    study = json.loads((folder / "study.json").read_text())
+    assert study["recipe_digest"] == Recipe.tiny().digest()
+    assert len(study["table1"]) == len(rows)
+    assert {finding["verdict"] for finding in study["findings"]} <= {
+        findings.HOLDS, findings.FAILS, findings.UNCLEAR,
+    }  # fmt: skip
+
+
+def test_each_half_is_calibrated_on_its_own_images(
+    split: ZooSplit, measured: measure.Measurement
+) -> None:
+    """Temperatures of one half must not depend on the other half's calibration images."""
+    import ovcore as ov
+
+    name = measured.cards[1].name
+    calibrated = split.test.logits(name).astype(np.float64)
+    for fold in (0, 1):
+        fit_on = split.calibration.columns["fold"] == fold
+        fit = ov.calibration.fit_temperature(
+            [split.calibration.logits(name)[fit_on]], split.calibration.target[fit_on]
+        )
+        calibrated[split.test.columns["fold"] == fold] /= fit.temperature[0]
+    exp = np.exp(calibrated - calibrated.max(axis=1, keepdims=True))
+    confidence = (exp / exp.sum(axis=1, keepdims=True)).max(axis=1)
+    np.testing.assert_allclose(measured.confidence[1], confidence, rtol=1e-12)
+
+
+def test_every_base_seed_serves_as_base(measured: measure.Measurement) -> None:
+    pairs = measure.pair_rows([measured])
+    n_bases, n_models = len(measured.bases), len(measured.cards)
+    assert n_bases >= 2
+    assert len(pairs) == n_bases * (n_models - 1)
+    between_bases = pairs[pairs["base"].isin(pairs["base"]) & pairs["model"].isin(pairs["base"])]
+    assert set(between_bases["category"]) == {"REINIT"}
+    gain = pairs["error_inconsistency"] * (pairs["conversion_rate"] - 0.5)
+    assert (pairs["gain"] - gain).min() > -1e-12  # the rest is the rescued share
+
+
+def test_theta_gap_is_positive_where_confidence_tells_who_is_right(
+    measured: measure.Measurement,
+) -> None:
+    toy = replace(
+        measured,
+        confidence=np.array([[0.9, 0.9, 0.5, 0.5], [0.5, 0.5, 0.9, 0.9]]),
+        right=np.array([[True, True, False, False], [False, False, True, True]]),
+    )
+    expected = 2 * (np.degrees(np.arctan2(0.9, 0.5)) - 45)
+    assert measure.theta_gap(toy, 0, 1) == pytest.approx(expected)
+    assert np.isnan(measure.theta_gap(toy, 0, 0))
+
+
+def made_up(means: dict[str, float], error: float = 0.001) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = [
+        {"category": name, "gain": mean, "gain_se": error} for name, mean in means.items()
+    ]
+    return pd.DataFrame(rows).set_index("category")
+
+
+def test_verdicts_follow_the_numbers() -> None:
+    order = ("REINIT", "HPARAM", "ARCH", "FWORK", "DATASET")
+    rising = made_up(dict(zip(order, (0.1, 0.2, 0.3, 0.4, 0.5), strict=True)))
+    assert findings._ordered(rising, "gain", "").verdict == findings.HOLDS
+    assert findings._apart(rising, "gain", "").verdict == findings.HOLDS
+    swapped = made_up(dict(zip(order, (0.1, 0.2, 0.4, 0.3, 0.5), strict=True)))
+    verdict = findings._ordered(swapped, "gain", "")
+    assert verdict.verdict == findings.FAILS
+    assert "FWORK below ARCH, by more than two standard errors" in verdict.evidence
+    noisy = made_up(dict(zip(order, (0.1, 0.2, 0.4, 0.3, 0.5), strict=True)), error=0.4)
+    assert findings._ordered(noisy, "gain", "").verdict == findings.UNCLEAR
+    assert findings._apart(noisy, "gain", "").verdict == findings.UNCLEAR
+    falling = made_up(dict(zip(order, (0.5, 0.4, 0.3, 0.2, 0.1), strict=True)))
+    assert findings._apart(falling, "gain", "").verdict == findings.FAILS
+
+
+def test_a_second_run_replaces_the_files(folder: Path, cache: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "index.html").write_text("old")
+    report.run(folder, recipe=Recipe.tiny(), cache=cache, quiet=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_splits_give_errors_over_splits(cache: Path, tmp_path: Path) -> None:
+    report.run(tmp_path, recipe=Recipe.tiny(), splits=2, cache=cache, quiet=True)
+    study = json.loads((tmp_path / "study.json").read_text())
+    assert study["errors"] == "over splits"
+    per_split = pd.read_csv(tmp_path / "pairs.csv").query("in_band and category == 'REINIT'")
+    means = per_split.groupby("split")["gain"].mean()
+    reinit = study["categories"][0]
+    assert reinit["gain_se"] == pytest.approx(means.std(ddof=1) / np.sqrt(2))
