@@ -1,7 +1,7 @@
 """Time the kernels beside numpy and numba on the same data, in one run.
 
-Every contestant proves its answer first. ``rate`` states work per second in the kernel's own unit, so
-that rows can be set against the machine; compare rows of one run only, by their medians.
+Every contestant proves its answer first. ``rate`` states work per second in the kernel's own unit,
+so that rows can be set against the machine; compare rows of one run only, by their medians.
 """
 
 from __future__ import annotations

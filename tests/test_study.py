@@ -34,7 +34,7 @@ def measured(split: ZooSplit) -> measure.Measurement:
 
 
 @pytest.fixture(scope="module")
-def folder(cache: Path, split: ZooSplit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("study")
     page = report.run(out / "new", recipe=Recipe.tiny(), cache=cache, quiet=True)
     assert page == out / "new" / "index.html"
@@ -57,7 +57,7 @@ class Page(HTMLParser):
         self.requests += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data")]
         self.ids += [v or "" for k, v in attrs if k == "id"]
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002
         self._in_script = False
 
     def handle_data(self, data: str) -> None:

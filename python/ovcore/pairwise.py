@@ -102,8 +102,8 @@ def error_consistency(
     """Cohen's kappa of correctness: (c_obs - c_exp) / (1 - c_exp).
 
     c_obs = 1 - inconsistency and c_exp = p_a p_b + (1 - p_a)(1 - p_b), what independent errors at
-    the same accuracies would give (Geirhos, Meding and Wichmann, 2020). 1 where two models err on the
-    same samples, 0 where they are as consistent as chance.
+    the same accuracies would give (Geirhos, Meding and Wichmann, 2020). 1 where two models err on
+    the same samples, 0 where they are as consistent as chance.
 
     Args:
         errors: errors of M models.

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from ovcore.study.measure import CATEGORIES, Measurement, theta
 
-# Okabe and Ito's colours, told apart by colour-blind readers too; each category has a shape besides.
+# Okabe and Ito's colours, which colour-blind readers tell apart; categories also differ in shape.
 COLORS = {
     "BASE": "#000000", "REINIT": "#0072B2", "HPARAM": "#56B4E9", "ARCH": "#009E73",
     "FWORK": "#E69F00", "DATASET": "#D55E00",
@@ -115,9 +115,9 @@ def against_inconsistency(
             hovertemplate=f"{row['category']} mean<br>inconsistency %{{x:.4f}}<br>%{{y:.4f}}"
             "<extra></extra>",
         )  # fmt: skip
-    inside = models[models["in_band"]]
-    slope, intercept = np.polyfit(inside["error_inconsistency"], inside[metric], 1)
-    ends = np.array([inside["error_inconsistency"].min(), inside["error_inconsistency"].max()])
+    band = models[models["in_band"]]
+    slope, intercept = np.polyfit(band["error_inconsistency"], band[metric], 1)
+    ends = np.array([band["error_inconsistency"].min(), band["error_inconsistency"].max()])
     figure.add_scatter(
         x=ends,
         y=intercept + slope * ends,

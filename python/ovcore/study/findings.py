@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 HOLDS, FAILS, UNCLEAR = "holds", "does not hold", "cannot be told here"
-PAPER = {  # category means of the paper's Tables 1 and 2: inconsistency, gain over the members' mean
+PAPER = {  # category means of the paper's models: inconsistency, gain over the members' mean
     "REINIT": (0.085, 0.010),
     "HPARAM": (0.095, 0.012),
     "ARCH": (0.115, 0.021),
