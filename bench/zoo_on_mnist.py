@@ -4,8 +4,8 @@
 
 Takes an .npz file with `images` (N, 28, 28) uint8 and `labels` (N,). Each image is cut to its
 ink, scaled to 32 pixels of height, thresholded and reduced to counts of 4x4 blocks, and the zoo
-is trained with 100 labels a half. Prints every model's accuracy, and per category the means over
-pairs with each seed of the base network.
+is trained with 100 labels a half. Prints every model against the base, and per category the means
+over models in the accuracy band, with each seed of the base network as base in turn.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-import ovcore as ov
-from ovcore.study.zoo import Recipe, ZooSplit, build
+from ovcore.study.measure import Measurement, category_rows, measure, pair_rows, table_one
+from ovcore.study.zoo import Recipe, build
 from ovcore.study.zoo.raster import SIDE, block_counts
 
-CATEGORIES = ("REINIT", "HPARAM", "FWORK", "ARCH", "DATASET")
 WIDEST = 26  # pixels: the real digits keep a margin of about three on each side
 
 
@@ -42,39 +41,11 @@ def like_digits(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return block_counts(frames)
 
 
-def calibrated(split: ZooSplit) -> NDArray[np.float32]:
-    """Test logits (M, N, K), each fold's divided by its own instances' temperature."""
-    names = [card.name for card in split.test.models]
-    test = np.stack([split.test.logits(name) for name in names])
-    held = np.stack([split.calibration.logits(name) for name in names])
-    for fold in (0, 1):
-        mine = split.calibration.columns["fold"] == fold
-        fit = ov.calibration.fit_temperature(held[:, mine], split.calibration.target[mine])
-        test[:, split.test.columns["fold"] == fold] /= fit.temperature[:, None, None]
-    return test
-
-
-def report(split: ZooSplit) -> None:
-    cards = split.test.models
-    logits, target = calibrated(split), split.test.target
-    errors = ov.pack_errors(logits, target)
-    apart = ov.pairwise.error_inconsistency(errors)
-    pairs = ov.ensembles.pairs(logits, target)
-    accuracy = errors.accuracy()
-    for card, value in zip(cards, accuracy, strict=True):
-        print(f"{card.category:8} {card.name:36} {value:.3f}")
-    categories = np.array([card.category for card in cards])
-    bases = np.flatnonzero(np.isin(categories, ("BASE", "REINIT")))
-    print(f"\nbase accuracy {accuracy[categories == 'BASE'][0]:.3f}, {split.seconds:.0f} s")
-    print("category  models  accuracy         inconsistency  gain    conversion")
-    for category in CATEGORIES:
-        mine = bases if category == "REINIT" else np.flatnonzero(categories == category)
-        at = tuple(np.array([(b, m) for b in bases for m in mine if b != m]).T)
-        print(
-            f"{category:8}  {len(mine):6}  {accuracy[mine].min():.3f} .. {accuracy[mine].max():.3f}"
-            f"  {apart[at].mean():13.3f}  {pairs.gain[at].mean():.4f}  "
-            f"{np.nanmean(pairs.conversion_rate[at]):10.3f}"
-        )
+def report(measurements: list[Measurement]) -> None:
+    """Every model against the base, and the means of categories."""
+    columns = ["model", "category", "temperature", "accuracy", "error_inconsistency", "gain"]
+    print(table_one(measurements)[columns].to_string(index=False, float_format="%.4f"))
+    print(category_rows(pair_rows(measurements)).to_string(index=False, float_format="%.4f"))
 
 
 def main() -> None:
@@ -89,10 +60,8 @@ def main() -> None:
         images = like_digits(data["images"][: options.samples])
         labels = data["labels"][: options.samples].astype(np.int64)
     recipe = Recipe(labelled=options.labelled)
-    for split in build(
-        recipe, images=images, labels=labels, splits=options.splits, cache=options.cache
-    ):
-        report(split)
+    splits = build(recipe, images=images, labels=labels, splits=options.splits, cache=options.cache)
+    report([measure(split) for split in splits])
 
 
 if __name__ == "__main__":

@@ -7,11 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
-
-from ovcore.extract import extract_outputs  # noqa: E402
+from ovcore.extract import extract_outputs
 
 
 class Small(nn.Module):

@@ -8,7 +8,6 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -152,27 +151,36 @@ def test_theta_gap_is_positive_where_confidence_tells_who_is_right(
     assert np.isnan(measure.theta_gap(toy, 0, 0))
 
 
-def made_up(means: dict[str, float], error: float = 0.001) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = [
-        {"category": name, "gain": mean, "gain_se": error} for name, mean in means.items()
-    ]
-    return pd.DataFrame(rows).set_index("category")
+def made_up(unit: str, spread: float, *means: float) -> pd.DataFrame:
+    """Samples of the five categories: three units each, the same deviations in every category."""
+    index = pd.MultiIndex.from_product([measure.CATEGORIES, range(3)], names=["category", "unit"])
+    gain = [mean + spread * deviation for mean in means for deviation in (-1, 0, 1)]
+    samples = pd.DataFrame({"gain": gain}, index=index)
+    samples.attrs["unit"] = unit
+    return samples
 
 
 def test_verdicts_follow_the_numbers() -> None:
-    order = ("REINIT", "HPARAM", "ARCH", "FWORK", "DATASET")
-    rising = made_up(dict(zip(order, (0.1, 0.2, 0.3, 0.4, 0.5), strict=True)))
+    rising = made_up("model", 0.001, 0.1, 0.2, 0.3, 0.4, 0.5)
     assert findings._ordered(rising, "gain", "").verdict == findings.HOLDS
     assert findings._apart(rising, "gain", "").verdict == findings.HOLDS
-    swapped = made_up(dict(zip(order, (0.1, 0.2, 0.4, 0.3, 0.5), strict=True)))
+    swapped = made_up("model", 0.001, 0.1, 0.2, 0.4, 0.3, 0.5)
     verdict = findings._ordered(swapped, "gain", "")
     assert verdict.verdict == findings.FAILS
     assert "FWORK below ARCH, by more than two standard errors" in verdict.evidence
-    noisy = made_up(dict(zip(order, (0.1, 0.2, 0.4, 0.3, 0.5), strict=True)), error=0.4)
+    noisy = made_up("model", 0.5, 0.1, 0.2, 0.4, 0.3, 0.5)
     assert findings._ordered(noisy, "gain", "").verdict == findings.UNCLEAR
     assert findings._apart(noisy, "gain", "").verdict == findings.UNCLEAR
-    falling = made_up(dict(zip(order, (0.5, 0.4, 0.3, 0.2, 0.1), strict=True)))
+    falling = made_up("model", 0.001, 0.5, 0.4, 0.3, 0.2, 0.1)
     assert findings._apart(falling, "gain", "").verdict == findings.FAILS
+
+
+def test_splits_are_paired_and_models_are_not() -> None:
+    means = (0.1, 0.2, 0.3, 0.4, 0.5)
+    apart, error = measure.difference(made_up("split", 0.5, *means), "gain", "REINIT", "DATASET")
+    assert (apart, error) == (pytest.approx(0.4), pytest.approx(0, abs=1e-12))
+    apart, error = measure.difference(made_up("model", 0.5, *means), "gain", "REINIT", "DATASET")
+    assert (apart, error) == (pytest.approx(0.4), pytest.approx(0.5 * np.sqrt(2 / 3)))
 
 
 def test_a_second_run_replaces_the_files(folder: Path, cache: Path) -> None:

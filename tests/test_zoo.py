@@ -9,22 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("sklearn")
-
-from ovcore.study.zoo import Recipe, ZooSplit, assembly, build, load_digits_images  # noqa: E402
-from ovcore.study.zoo.cache import appearing_whole, default_folder, split_key  # noqa: E402
-from ovcore.study.zoo.contrastive import nt_xent  # noqa: E402
-from ovcore.study.zoo.digits import as_inputs, make_folds  # noqa: E402
-from ovcore.study.zoo.fonts import SUPERSET  # noqa: E402
-from ovcore.study.zoo.from_sources import draw_source  # noqa: E402
-from ovcore.study.zoo.heads import class_mapped, with_probe  # noqa: E402
-from ovcore.study.zoo.nets import make_net  # noqa: E402
-from ovcore.study.zoo.recipe import ArchitectureRun, Training  # noqa: E402
-from ovcore.study.zoo.split import set_up, train_split, trainings  # noqa: E402
-from ovcore.study.zoo.streams import initialised, numpy_stream  # noqa: E402
-from ovcore.study.zoo.supervised import Job, one_hot, train  # noqa: E402
+from ovcore.study.zoo import Recipe, ZooSplit, assembly, build, load_digits_images
+from ovcore.study.zoo.cache import appearing_whole, default_folder, split_key
+from ovcore.study.zoo.contrastive import nt_xent
+from ovcore.study.zoo.digits import as_inputs, make_folds
+from ovcore.study.zoo.fonts import SUPERSET
+from ovcore.study.zoo.from_sources import draw_source
+from ovcore.study.zoo.heads import class_mapped, with_probe
+from ovcore.study.zoo.nets import make_net
+from ovcore.study.zoo.recipe import ArchitectureRun, Training
+from ovcore.study.zoo.split import set_up, train_split, trainings
+from ovcore.study.zoo.streams import initialised, numpy_stream
+from ovcore.study.zoo.supervised import Job, one_hot, train
 
 TINY = Recipe.tiny()
 CATEGORIES = {"BASE", "REINIT", "HPARAM", "ARCH", "FWORK", "DATASET"}

@@ -52,7 +52,6 @@ def view(array: Array, name: str) -> Typed:
 
     Raises:
         ValueError: the array lies on another device, or requires grad.
-
     """
     device = device_of(array)
     if device != "cpu":

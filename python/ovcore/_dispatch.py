@@ -48,7 +48,6 @@ def choose(name: str | None = None) -> Backend:
     Raises:
         ValueError: there is no backend of that name.
         BackendUnavailableError: it cannot run here.
-
     """
     asked = name or os.environ.get("OVCORE_BACKEND")
     if asked:

@@ -47,7 +47,6 @@ def read(
     Raises:
         TypeError: an element type that is neither floating nor integer, or not the one expected.
         ValueError: a wrong shape, no model, no sample, mixed devices, a target out of range.
-
     """
     arrays = _split(data, name)
     _refuse_mixed_devices(

@@ -30,7 +30,6 @@ class TemperatureFit:
         status: M of "converged", "at_bound" (the likelihood still improves at the end of the range:
             every sample right at 0.001, worse than uniform at 1000) or "no_signal" (the
             likelihood does not depend on the temperature; 1000 is returned).
-
     """
 
     temperature: Array
@@ -60,7 +59,6 @@ def fit_temperature(
     >>> fit = fit_temperature(sure, np.array([0, 0, 0, 1]))  # 3 of 4 right: confidence 0.75
     >>> fit.temperature.round(4), fit.status
     (array([4.1827]), ('converged',))
-
     """
     inputs = _inputs.read_logits(logits, target)
     if inputs.n_classes == 1:

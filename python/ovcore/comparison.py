@@ -36,7 +36,6 @@ class Comparison:
         error_correlation: correlation of being wrong; NaN where a model makes no errors.
         ensembles: ensembles of all pairs, see :class:`ovcore.ensembles.PairEnsembles`.
         errors: the joint errors behind all of it.
-
     """
 
     models: tuple[str, ...]
@@ -116,7 +115,6 @@ class Comparison:
 
         Args:
             ax: matplotlib axes to draw into; default: new ones.
-
         """
         import matplotlib.pyplot as plt
 
@@ -182,7 +180,6 @@ def compare(
     >>> result = ov.compare(logits, target, models=["a", "b", "c"], temperature=1.0)
     >>> bool((result.ensembles.gain[0, 1:] > 0).all())
     True
-
     """
     inputs = _inputs.read_logits(logits, target)
     n_models = len(inputs.models)

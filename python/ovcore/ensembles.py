@@ -28,7 +28,6 @@ class PairEnsembles:
         conversions: int64, of those, samples that exactly one model gets right.
         rescues: int64, of those, samples that neither model gets right.
         errors: the models' joint errors on the same samples.
-
     """
 
     hits: Array
@@ -105,7 +104,6 @@ def pairs(
     Raises:
         ValueError: as :func:`ovcore.pack_errors`; a temperature that is not positive and finite;
             an unknown ``combine``; +inf among logits that are to be averaged.
-
     """
     inputs = _inputs.read_logits(logits, target)
     if combine not in _COMBINE:

@@ -25,7 +25,6 @@ class ErrorBits:
             sample n; zero past the last sample.
         n_samples: N.
         library: the library that results come back in ("numpy" or "torch").
-
     """
 
     def __init__(
@@ -74,7 +73,6 @@ class JointErrors:
         joint: (M, M) int64, symmetric.
         n_samples: N.
         library: the library that results come back in ("numpy" or "torch").
-
     """
 
     def __init__(self, joint: NDArray[np.int64], n_samples: int, *, library: str = "numpy") -> None:
@@ -94,7 +92,6 @@ class JointErrors:
             errors: error bits of M models.
             backend: "native", "numba" or "reference"; default: the best that can run.
             workers: threads; default: all cores.
-
         """
         count = _dispatch.choose(backend).joint_errors
         joint = count(errors.words, _dispatch.count_workers(workers))
@@ -179,7 +176,6 @@ def pack_errors(
     >>> import numpy as np
     >>> pack_errors(np.array([[0, 1, 2], [0, 0, 0]]), np.array([0, 1, 1])).accuracy().round(3)
     array([0.667, 0.333])
-
     """
     return pack(_inputs.read(preds_or_logits, target), backend=backend, workers=workers)
 

@@ -109,7 +109,6 @@ def error_consistency(
         errors: errors of M models.
         replace_undefined_by: value where 1 - c_exp = 0: both models perfect, or both always wrong.
             With the default, NaN, a warning counts such pairs.
-
     """
     t = _tables(errors)
     right, wrong = t.n11 + t.n10, t.n01 + t.n00  # of the first model; transposed: of the second

@@ -36,7 +36,6 @@ class ModelCard:
         head: its prediction head ("Trained", "Zero-shot", "Class-mapped", "Fine-tuned", ...).
         category: its training category relative to the store's base model, or "BASE".
         training: seed, architecture, objective, data, hyper-parameters; any JSON.
-
     """
 
     name: str
@@ -59,7 +58,6 @@ class StoreWriter:
     Raises:
         FileExistsError: ``path`` is there already.
         ValueError: a length differs from N, ids repeat, or a model does not fit the store.
-
     """
 
     def __init__(
@@ -115,7 +113,6 @@ class StoreWriter:
             card: the model's description; its name must be new.
             logits: (N, K) floating.
             features: (N, D) floating.
-
         """
         from safetensors.numpy import save_file
 
@@ -185,7 +182,6 @@ class Store:
     Raises:
         FileNotFoundError: there is no store at ``path``.
         ValueError: what is there is not a store of this format.
-
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

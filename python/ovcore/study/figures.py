@@ -72,7 +72,14 @@ def by_category(
                     "line": {"color": "black", "width": 1.5}},
             hovertemplate=f"mean %{{y:.4f}} ± {row[f'{metric}_se']:.4f}<extra>{category}</extra>",
         )  # fmt: skip
-    figure.update_xaxes(tickvals=list(range(len(CATEGORIES))), ticktext=list(CATEGORIES))
+    figure.update_xaxes(
+        tickvals=list(range(len(CATEGORIES))),
+        ticktext=list(CATEGORIES),
+        tickangle=0,
+        tickfont={"size": 11},
+        range=[-0.5, len(CATEGORIES) - 0.4],
+    )
+    figure.update_layout(margin={"l": 48, "b": 36})
     figure.update_yaxes(rangemode="tozero")
     return figure
 
@@ -110,8 +117,8 @@ def against_inconsistency(
             y=[row[metric]],
             mode="markers",
             showlegend=False,
-            marker={"color": COLORS[row["category"]], "symbol": "star", "size": 18,
-                    "line": {"color": "black", "width": 1.2}},
+            marker={"color": COLORS[row["category"]], "symbol": "star", "size": 17,
+                    "line": {"color": "black", "width": 1.2}, "opacity": 0.9},
             hovertemplate=f"{row['category']} mean<br>inconsistency %{{x:.4f}}<br>%{{y:.4f}}"
             "<extra></extra>",
         )  # fmt: skip
@@ -127,15 +134,46 @@ def against_inconsistency(
         line={"color": "#666666", "dash": "dot", "width": 1.5},
     )
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.2, "x": 0})
+    if not models["in_band"].all():
+        _offer_zoom(figure, band["error_inconsistency"], band[metric])
     return figure
 
 
-def heatmap(m: Measurement) -> go.Figure:
+def _offer_zoom(figure: go.Figure, x: pd.Series, y: pd.Series) -> None:
+    """Starts at the models in the band, which the few far outside would crowd; buttons switch."""
+
+    def around(values: pd.Series) -> list[float]:
+        margin = 0.08 * (values.max() - values.min())
+        return [float(values.min() - margin), float(values.max() + margin)]
+
+    near = {"xaxis.range": around(x), "yaxis.range": around(y)}
+    far = {"xaxis.autorange": True, "yaxis.autorange": True}
+    figure.update_xaxes(range=near["xaxis.range"])
+    figure.update_yaxes(range=near["yaxis.range"])
+    buttons = [
+        {"label": label, "method": "relayout", "args": [ranges]}
+        for label, ranges in (("in the accuracy band", near), ("all models", far))
+    ]
+    figure.update_layout(
+        margin={"t": 44},
+        updatemenus=[{
+            "type": "buttons", "direction": "right", "buttons": buttons, "showactive": True,
+            "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "pad": {"t": 0, "b": 4},
+            "font": {"size": 12},
+        }],
+    )  # fmt: skip
+
+
+def heatmap(m: Measurement, models: pd.DataFrame) -> go.Figure:
     """Error inconsistency of all pairs, models that err alike side by side."""
     order = m.comparison.clustered_order()
     names = [m.comparison.models[i] for i in order]
     matrix = np.asarray(m.comparison.error_inconsistency)[np.ix_(order, order)]
     combined = np.asarray(m.comparison.ensembles.accuracy)[np.ix_(order, order)]
+    # Models far outside the band would take all the colours: they share the last one.
+    inside = np.isin(names, models.loc[models["in_band"], "model"])
+    between = np.triu(np.outer(inside, inside), 1)
+    low, high = np.quantile(matrix[between], [0.0, 0.98])
     figure = _figure("", "", height=240 + 13 * len(names))
     figure.add_heatmap(
         z=np.round(matrix, 5),
@@ -143,8 +181,15 @@ def heatmap(m: Measurement) -> go.Figure:
         y=names,
         customdata=np.round(combined, 4),
         colorscale="Cividis",
-        zmin=0,
-        colorbar={"title": {"text": "inconsistency", "side": "right"}, "thickness": 14},
+        zmin=low,
+        zmax=high,
+        colorbar={
+            "title": {
+                "text": f"inconsistency ({high:.2f} and above: last colour)",
+                "side": "right",
+            },
+            "thickness": 14,
+        },
         hovertemplate="%{y}<br>%{x}<br>inconsistency %{z:.4f}"
         "<br>ensemble accuracy %{customdata:.4f}<extra></extra>",
     )
@@ -170,7 +215,8 @@ def theta_histogram(m: Measurement, pairs: pd.DataFrame, category: str) -> go.Fi
         angle = np.degrees(theta(m, base, model))
         counts["base"] += np.histogram(angle[m.right[base] & ~m.right[model]], edges)[0]
         counts["other"] += np.histogram(angle[m.right[model] & ~m.right[base]], edges)[0]
-    figure = _figure("θ, degrees", "share", height=260)
+    figure = _figure("θ, degrees", "", height=240)
+    figure.update_layout(margin={"l": 36})
     centres = (edges[:-1] + edges[1:]) / 2
     for who, color in (("base", "#000000"), ("other", COLORS[category])):
         total = max(counts[who].sum(), 1)
@@ -185,5 +231,5 @@ def theta_histogram(m: Measurement, pairs: pd.DataFrame, category: str) -> go.Fi
         )
     figure.add_vline(x=0, line={"color": "#999999", "width": 1})
     figure.update_xaxes(range=[-45, 45], tickvals=[-45, 0, 45])
-    figure.update_yaxes(rangemode="tozero")
+    figure.update_yaxes(rangemode="tozero", tickformat=".0%")
     return figure

@@ -8,6 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from ovcore.study.measure import CATEGORIES, category_samples, difference, model_rows
+
 HOLDS, FAILS, UNCLEAR = "holds", "does not hold", "cannot be told here"
 PAPER = {  # category means of the paper's models: inconsistency, gain over the members' mean
     "REINIT": (0.085, 0.010),
@@ -27,36 +29,36 @@ class Finding:
     evidence: str
 
 
-def findings(pairs: pd.DataFrame, models: pd.DataFrame, categories: pd.DataFrame) -> list[Finding]:
-    """All findings that this study can speak to."""
-    means = categories.set_index("category")
+def findings(pairs: pd.DataFrame) -> list[Finding]:
+    """All findings that the rows of :func:`ovcore.study.measure.pair_rows` can speak to."""
+    samples = category_samples(pairs)
     return [
         _apart(
-            means, "error_inconsistency",
+            samples, "error_inconsistency",
             "Models trained on other data err more differently than models of another seed.",
         ),
         _ordered(
-            means, "error_inconsistency",
+            samples, "error_inconsistency",
             "The more the training differs, the more inconsistent the errors: "
             "REINIT < HPARAM < ARCH < FWORK < DATASET.",
         ),
         _apart(
-            means, "gain",
-            "Ensembles gain most from partners trained on other data.",
+            samples, "gain",
+            "Ensembles gain more from partners trained on other data than from another seed.",
         ),
         _ordered(
-            means, "gain",
+            samples, "gain",
             "The more the training differs, the more an ensemble gains.",
         ),
         _apart(
-            means, "conversion_rate",
+            samples, "conversion_rate",
             "Ensembles turn a larger share of inconsistent samples into hits where the partner was "
             "trained on other data.",
         ),
-        _correlated(models),
+        _correlated(model_rows(pairs)),
         _weak_but_different(pairs),
         _apart(
-            means, "theta_gap",
+            samples, "theta_gap",
             "Models trained on other data specialise: each is the more confident where it alone is "
             "right.",
             unit="°",
@@ -64,36 +66,29 @@ def findings(pairs: pd.DataFrame, models: pd.DataFrame, categories: pd.DataFrame
     ]  # fmt: skip
 
 
-def _apart(means: pd.DataFrame, metric: str, claim: str, *, unit: str = "") -> Finding:
+def _apart(samples: pd.DataFrame, metric: str, claim: str, *, unit: str = "") -> Finding:
     """DATASET above REINIT by more than two standard errors of the difference."""
-    low, high = means.loc["REINIT"], means.loc["DATASET"]
-    difference = high[metric] - low[metric]
-    error = np.hypot(low[f"{metric}_se"], high[f"{metric}_se"])
-    verdict = UNCLEAR
-    if difference > 2 * error:
-        verdict = HOLDS
-    elif difference < -2 * error:
-        verdict = FAILS
+    apart, error = difference(samples, metric, "REINIT", "DATASET")
+    verdict = HOLDS if apart > 2 * error else FAILS if apart < -2 * error else UNCLEAR
     digits = 1 if unit else 3
+    low, high = (samples.loc[name, metric].mean() for name in ("REINIT", "DATASET"))
     evidence = (
-        f"REINIT {low[metric]:.{digits}f}{unit} ± {low[f'{metric}_se']:.{digits}f}, "
-        f"DATASET {high[metric]:.{digits}f}{unit} ± {high[f'{metric}_se']:.{digits}f} "
-        "(mean ± standard error)"
+        f"REINIT {low:.{digits}f}{unit}, DATASET {high:.{digits}f}{unit}, "
+        f"apart by {apart:.{digits}f}{unit} ± {error:.{digits}f} (standard error)"
     )
     return Finding(claim, verdict, evidence)
 
 
-def _ordered(means: pd.DataFrame, metric: str, claim: str) -> Finding:
+def _ordered(samples: pd.DataFrame, metric: str, claim: str) -> Finding:
     """Each category above the one before; a swap counts where it exceeds two standard errors."""
     swapped, clear = [], False
-    for before, after in pairwise(means.index):
-        difference = means.loc[after, metric] - means.loc[before, metric]
-        if difference < 0:
-            error = np.hypot(means.loc[after, f"{metric}_se"], means.loc[before, f"{metric}_se"])
+    for before, after in pairwise(CATEGORIES):
+        apart, error = difference(samples, metric, before, after)
+        if apart < 0:
             swapped.append(f"{after} below {before}")
-            clear |= bool(difference < -2 * error)
+            clear |= bool(apart < -2 * error)
     verdict = HOLDS if not swapped else FAILS if clear else UNCLEAR
-    evidence = ", ".join(f"{name} {means.loc[name, metric]:.3f}" for name in means.index)
+    evidence = ", ".join(f"{name} {samples.loc[name, metric].mean():.3f}" for name in CATEGORIES)
     if swapped:
         within = "by more than" if clear else "within"
         evidence += f"; {' and '.join(swapped)}, {within} two standard errors"

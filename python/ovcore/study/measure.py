@@ -16,6 +16,16 @@ from ovcore.study.zoo import ZooSplit
 CATEGORIES = ("REINIT", "HPARAM", "ARCH", "FWORK", "DATASET")
 """Training categories of a pair, in the paper's order: from a new seed to other data."""
 
+METRICS = (
+    "accuracy",
+    "error_inconsistency",
+    "relative_to_chance",
+    "gain",
+    "conversion_rate",
+    "theta_gap",
+)
+"""Columns of :func:`pair_rows` that category means are taken of."""
+
 ACCURACY_BAND = 0.05
 """Models further than this from the base models' mean accuracy stay out of category means."""
 
@@ -135,29 +145,48 @@ def model_rows(pairs: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def category_rows(pairs: pd.DataFrame) -> pd.DataFrame:
-    """One row a category: mean and standard error of its models in the accuracy band.
+def category_samples(pairs: pd.DataFrame) -> pd.DataFrame:
+    """What category means and their standard errors are taken over: (category, unit) -> metrics.
 
-    A model counts once, averaged over base models. The standard error is over splits where there
-    are several, otherwise over the category's models.
+    A unit is a split where there are several, otherwise a model. Each model in the accuracy band
+    counts once, averaged over base models.
     """
-    metrics = [
-        "accuracy", "error_inconsistency", "relative_to_chance", "gain", "conversion_rate",
-        "theta_gap",
-    ]  # fmt: skip
     inside = pairs[pairs["in_band"]]
-    by_model = inside.groupby(["category", "split", "model"], as_index=False)[metrics].mean()
-    several = by_model["split"].nunique() > 1
+    by_model = inside.groupby(["category", "split", "model"])[list(METRICS)].mean()
+    unit = "split" if pairs["split"].nunique() > 1 else "model"
+    samples = by_model.groupby(["category", unit]).mean().rename_axis(["category", "unit"])
+    samples.attrs["unit"] = unit
+    return samples
+
+
+def category_rows(pairs: pd.DataFrame) -> pd.DataFrame:
+    """One row a category: number of models in the band, mean and standard error of each metric."""
+    samples = category_samples(pairs)
+    inside = pairs[pairs["in_band"]]
     rows = []
     for category in CATEGORIES:
-        models = by_model[by_model["category"] == category]
-        per = models.groupby("split")[metrics].mean() if several else models[metrics]
-        row: dict[str, object] = {"category": category, "models": models["model"].nunique()}
-        for metric in metrics:
-            row[metric] = per[metric].mean()
-            row[f"{metric}_se"] = per[metric].std(ddof=1) / np.sqrt(max(len(per), 1))
+        values = samples.loc[category]
+        models = inside.loc[inside["category"] == category, "model"].nunique()
+        row: dict[str, object] = {"category": category, "models": models}
+        for metric in METRICS:
+            row[metric] = values[metric].mean()
+            row[f"{metric}_se"] = values[metric].sem()
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def difference(
+    samples: pd.DataFrame, metric: str, low: str, high: str
+) -> tuple[np.float64, np.float64]:
+    """Mean of category ``high`` minus that of ``low``, and its standard error.
+
+    Splits are paired: what moves all categories of a split alike does not count as noise. Models
+    of different categories are independent.
+    """
+    a, b = samples.loc[low, metric], samples.loc[high, metric]
+    if samples.attrs["unit"] == "split":
+        return (b - a).mean(), (b - a).sem()
+    return b.mean() - a.mean(), np.hypot(a.sem(), b.sem())
 
 
 def table_one(measurements: list[Measurement]) -> pd.DataFrame:

@@ -80,7 +80,7 @@ def render(
             Plot(
                 "heatmap", "",
                 "Matrix of error inconsistency for all pairs of models, clustered.",
-                figures.heatmap(first),
+                figures.heatmap(first, models),
             ),
         ],
         "theta": [
@@ -130,7 +130,8 @@ def render(
 
 
 def _best_partner(pairs: pd.DataFrame) -> dict[str, Any]:
-    """The model that adds most to a base's accuracy, averaged over base models."""
+    """Of the models no more accurate than the bases, the one that adds most to their accuracy."""
     by_model = pairs.groupby("model")[["accuracy", "gain_over_base"]].mean()
+    by_model = by_model[by_model["accuracy"] <= pairs["base_accuracy"].mean()]
     name = by_model["gain_over_base"].idxmax()
     return {"name": name, **by_model.loc[name].to_dict()}

@@ -52,7 +52,7 @@ def run(
     models = model_rows(pairs)
     categories = category_rows(pairs)
     table = table_one(measurements)
-    found = findings(pairs, models, categories)
+    found = findings(pairs)
 
     about: dict[str, Any] = {
         "ovcore": ov.__version__,

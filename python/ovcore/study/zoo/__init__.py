@@ -1,4 +1,4 @@
-"""The built-in zoo: some 54 small classifiers of real handwritten digits, trained offline.
+"""The built-in zoo: 59 small classifiers of real handwritten digits, trained offline.
 
 They differ as the models of the study do: in seed, hyper-parameters, architecture, training
 framework and training data. Each is a pair of instances, trained in two halves of the images

@@ -27,7 +27,6 @@ class ZooSplit:
         test: every image, by the instances that saw nothing of its half.
         seconds: how long the training took, when it took place.
         cached: whether it was loaded rather than trained.
-
     """
 
     calibration: Store
@@ -57,7 +56,6 @@ def build(
 
     Raises:
         ValueError: the images or labels have a wrong shape or range, or are too few.
-
     """
     recipe = Recipe() if recipe is None else recipe
     if (images is None) != (labels is None):
@@ -103,11 +101,13 @@ def _train(
     progress: bool,
 ) -> None:
     bench = set_up(recipe, images, labels, split)
+    total = trainings(recipe)
     start = time.perf_counter()
     with tqdm(
-        total=trainings(recipe),
+        total=total,
         desc=f"training the zoo, split {split}",
         disable=not progress,
+        mininterval=0.5,
         bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} models [{elapsed}]",
     ) as bar:
 
@@ -115,6 +115,7 @@ def _train(
             bar.update(models)
 
         members = train_split(bench, tick)
+        bar.update(total - bar.n)  # what rounding left of the shares
     seconds = time.perf_counter() - start
     write_stores(bench, members, folder)
     cached_splits.write_seconds(folder, seconds)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from ovcore.extract.hooks import extract_outputs
 from ovcore.study.zoo.nets import Net
@@ -39,7 +38,9 @@ def class_mapped(net: Net, chosen: Sequence[int]) -> Net:
 
 
 def _with_head(net: Net, weight: Tensor, bias: Tensor) -> Net:
-    head = skip_init(nn.Linear, *weight.T.shape)  # draws nothing from torch's global stream
+    classes, width = weight.shape
+    # made without values: ordinary initialisation would draw from torch's global stream
+    head = nn.Linear(width, classes, device="meta").to_empty(device="cpu")
     with torch.no_grad():
         head.weight.copy_(weight)
         head.bias.copy_(bias)
