@@ -167,9 +167,13 @@ def test_verdicts_follow_the_numbers() -> None:
     swapped = made_up("model", 0.001, 0.1, 0.2, 0.4, 0.3, 0.5)
     verdict = findings._ordered(swapped, "gain", "")
     assert verdict.verdict == findings.FAILS
-    assert "FWORK below ARCH, by more than two standard errors" in verdict.evidence
+    assert "FWORK is below ARCH by more than two standard errors" in verdict.evidence
     noisy = made_up("model", 0.5, 0.1, 0.2, 0.4, 0.3, 0.5)
     assert findings._ordered(noisy, "gain", "").verdict == findings.UNCLEAR
+    nearly_flat = made_up("model", 0.05, 0.1, 0.101, 0.3, 0.6, 0.9)
+    verdict = findings._ordered(nearly_flat, "gain", "")
+    assert verdict.verdict == findings.UNCLEAR
+    assert verdict.evidence.endswith("of each other: REINIT and HPARAM")
     assert findings._apart(noisy, "gain", "").verdict == findings.UNCLEAR
     falling = made_up("model", 0.001, 0.5, 0.4, 0.3, 0.2, 0.1)
     assert findings._apart(falling, "gain", "").verdict == findings.FAILS

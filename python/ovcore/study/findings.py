@@ -80,18 +80,20 @@ def _apart(samples: pd.DataFrame, metric: str, claim: str, *, unit: str = "") ->
 
 
 def _ordered(samples: pd.DataFrame, metric: str, claim: str) -> Finding:
-    """Each category above the one before; a swap counts where it exceeds two standard errors."""
-    swapped, clear = [], False
+    """Each category above the one before it by more than two standard errors of the step."""
+    reversed_steps, unclear_steps = [], []
     for before, after in pairwise(CATEGORIES):
         apart, error = difference(samples, metric, before, after)
-        if apart < 0:
-            swapped.append(f"{after} below {before}")
-            clear |= bool(apart < -2 * error)
-    verdict = HOLDS if not swapped else FAILS if clear else UNCLEAR
+        if apart < -2 * error:
+            reversed_steps.append(f"{after} is below {before}")
+        elif apart <= 2 * error:
+            unclear_steps.append(f"{before} and {after}")
+    verdict = FAILS if reversed_steps else UNCLEAR if unclear_steps else HOLDS
     evidence = ", ".join(f"{name} {samples.loc[name, metric].mean():.3f}" for name in CATEGORIES)
-    if swapped:
-        within = "by more than" if clear else "within"
-        evidence += f"; {' and '.join(swapped)}, {within} two standard errors"
+    if reversed_steps:
+        evidence += f"; {', '.join(reversed_steps)} by more than two standard errors"
+    if unclear_steps:
+        evidence += f"; within two standard errors of each other: {', '.join(unclear_steps)}"
     return Finding(claim, verdict, evidence)
 
 
