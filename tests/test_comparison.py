@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib as mpl
 import numpy as np
 import pytest
+import torch
 
 import ovcore as ov
 
@@ -66,6 +67,25 @@ def test_temperatures_are_fitted_on_the_split_given(rng: np.random.Generator) ->
         ov.compare(*half)
     with pytest.raises(ValueError, match="calibration_split has 2 models but logits has 1"):
         ov.compare(logits[:1, 300:], target[300:], calibration_split=half)
+    with pytest.raises(ValueError, match="calibration_split has 5 classes but logits has 6"):
+        ov.compare(np.pad(logits, ((0, 0), (0, 0), (0, 1))), target, calibration_split=half)
+    with pytest.raises(
+        ValueError, match=r"calibration_split\[0\] has 300 samples but target has 9"
+    ):
+        ov.compare(logits, target, calibration_split=(half[0], target[:9]))
+    with pytest.raises(ValueError, match="calibration_split is for temperature='fit'"):
+        ov.compare(logits, target, temperature=1.0, calibration_split=half)
+
+
+def test_the_callers_temperatures_are_copied_into_its_library(rng: np.random.Generator) -> None:
+    logits, target = rng.normal(size=(2, 20, 3)), rng.integers(0, 3, 20)
+    mine = np.array([1.0, 2.0])
+    result = ov.compare(logits, target, temperature=mine)
+    mine[0] = 77
+    assert result.temperature.tolist() == [1.0, 2.0]
+    tensors = ov.compare(torch.from_numpy(logits), target, temperature=2.0)
+    assert isinstance(tensors.temperature, torch.Tensor)
+    assert tensors.table().splitlines()[0].startswith("model")
 
 
 def test_defaults_and_bad_names(rng: np.random.Generator) -> None:

@@ -90,6 +90,13 @@ def test_plus_infinity_wins() -> None:
         ov.ensembles.pairs(logits, np.array([0]), combine="logit")
 
 
+def test_logits_beyond_float32_are_refused_where_they_are_averaged() -> None:
+    logits = np.array([[[1e300, 0.0]], [[0.0, 1.0]]])
+    assert ov.ensembles.pairs(logits, np.array([0])).hits[0, 1] == 1
+    with pytest.raises(ValueError, match="model 0 has .*beyond float32"):
+        ov.ensembles.pairs(logits, np.array([0]), combine="logit")
+
+
 def test_torch_in_torch_out(rng: np.random.Generator) -> None:
     logits, target = models(rng)
     expected = ov.ensembles.pairs(logits, target)

@@ -7,6 +7,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -199,6 +200,40 @@ def test_mixed_and_foreign_devices_are_named() -> None:
         ov.pack_errors([OnGpu()], target)
 
 
+def test_what_is_no_plain_array_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"\[0\] is in foreign byte order \(>f4\)"):
+        ov.pack_errors(LOGITS.astype(">f4"), TARGET)
+    masked = np.ma.masked_array(TARGET, [True, False, False, False])
+    with pytest.raises(TypeError, match="target is a masked array"):
+        ov.pack_errors(LOGITS, masked)
+    with pytest.raises(TypeError, match=r"\[0\] cannot be read as a plain array"):
+        ov.pack_errors(torch.zeros(1, 4, 3).to_sparse(), TARGET)
+    with pytest.raises(ValueError, match="bits past the last of 5 samples"):
+        ov.ErrorBits(np.full((1, 1), 1 << 5, np.uint64), 5)
+    with pytest.raises(ValueError, match="n_samples must be an integer >= 0, got -1"):
+        ov.JointErrors(np.zeros((2, 2), np.int64), -1)
+
+
+def test_data_frames_and_lists_are_predictions_too() -> None:
+    expected = ov.pack_errors(np.array([[0, 1, 1, 0], [0, 0, 0, 0]]), TARGET).words
+    frame = pd.DataFrame([[0, 1, 1, 0], [0, 0, 0, 0]])
+    for form in (frame, frame.to_numpy().tolist()):
+        np.testing.assert_array_equal(ov.pack_errors(form, TARGET.tolist()).words, expected)
+
+
+def test_an_empty_accumulator_takes_the_library_of_what_is_merged(
+    rng: np.random.Generator,
+) -> None:
+    preds, target = random_preds(rng, 2, 50)
+    part = ov.JointErrors.from_errors(ov.pack_errors(torch.from_numpy(preds), target))
+    total = ov.JointErrors.empty(2)
+    total += part
+    assert isinstance(total.accuracy(), torch.Tensor)
+    assert isinstance((ov.JointErrors.empty(2) + part).accuracy(), torch.Tensor)
+    with pytest.raises(TypeError, match="expected JointErrors to merge, got int"):
+        total += 1  # type: ignore[arg-type]
+
+
 def test_a_tensor_that_requires_grad_gets_advice() -> None:
     logits = torch.zeros(1, 4, 3, requires_grad=True)
     with pytest.raises(ValueError, match=r"requires grad: pass .*detach\(\)"):
@@ -212,6 +247,9 @@ def test_bad_options_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ov.pack_errors(LOGITS, TARGET, backend="gpu")
     with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
         ov.pack_errors(LOGITS, TARGET, workers=0)
+    with pytest.raises(TypeError, match="workers must be an integer, got 2.5"):
+        ov.pack_errors(LOGITS, TARGET, workers=2.5)  # type: ignore[arg-type]
+    assert ov.pack_errors(LOGITS, TARGET, workers=10**12).n_models == 2
     with pytest.raises(ValueError, match="cannot merge counts of 2 and 3 models"):
         ov.JointErrors.empty(2) + ov.JointErrors.empty(3)
     with pytest.raises(ValueError, match="undefined"):

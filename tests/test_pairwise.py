@@ -90,6 +90,14 @@ def test_counts_beyond_32_bits_keep_their_meaning() -> None:
         assert np.isfinite(ov.pairwise.error_correlation(counts)).all()
 
 
+def test_correlations_stay_within_one(rng: np.random.Generator) -> None:
+    wrong = rng.random((40, 977)) < rng.uniform(0.1, 0.9, (40, 1))
+    errors = ov.pack_errors(np.concatenate([wrong, wrong]).astype(int), np.zeros(977, int))
+    rho = ov.pairwise.error_correlation(errors)
+    assert (rho.diagonal() == 1).all()
+    assert (abs(rho) <= 1).all()
+
+
 def test_undefined_consistency_is_nan_and_counted() -> None:
     perfect_perfect_good = ov.pack_errors(np.array([[0, 0], [0, 0], [0, 1]]), np.zeros(2, int))
     with pytest.warns(RuntimeWarning, match="undefined for 3 pairs"):

@@ -74,6 +74,14 @@ def test_bad_models_are_refused_by_name(tmp_path: Path) -> None:
     assert [card.name for card in Store(tmp_path / "s").models] == ["a"]
     with pytest.raises(FileExistsError, match="already at"):
         StoreWriter(tmp_path / "s", target=TARGET)
+    with StoreWriter(tmp_path / "n", target=TARGET) as writer:
+        with pytest.raises(TypeError, match="card of 'a' must be plain JSON"):
+            writer.add(ModelCard("a", training={"seed": np.int64(3)}), logits=np.zeros((4, 3)))
+        writer.add(ModelCard("a"), logits=np.zeros((4, 3)))
+    with pytest.raises(RuntimeError, match="inside its `with` block"):
+        writer.add(ModelCard("b"), logits=np.zeros((4, 3)))
+    with pytest.raises(TypeError, match="sample_ids must be strings"):
+        StoreWriter(tmp_path / "t", target=TARGET, sample_ids=[1, 2, 3, 4])  # type: ignore[list-item]
     for options, message in (
         ({"target": np.zeros(4)}, "target must be"),
         ({"sample_ids": ["x"]}, "1 sample ids for 4 samples"),
@@ -94,6 +102,13 @@ def test_damage_is_said_with_the_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"model-00000.safetensors \(a\) cannot be read"):
         store.logits("a")
     manifest = tmp_path / "s" / "manifest.json"
+    whole = manifest.read_text()
+    manifest.write_text(whole.replace("model-00000", "../model-00000"))
+    with pytest.raises(ValueError, match="lies outside the store"):
+        Store(tmp_path / "s")
+    manifest.write_text(whole.replace('"target"', '"labels"'))
+    with pytest.raises(ValueError, match="is damaged: KeyError"):
+        Store(tmp_path / "s")
     manifest.write_text('{"format": "other"}')
     with pytest.raises(ValueError, match="is not a manifest of format"):
         Store(tmp_path / "s")

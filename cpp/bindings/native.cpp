@@ -47,6 +47,7 @@ std::int64_t pack_errors_binding(const py::array& logits, const std::string& dty
   require(words.ndim() == 1 && words.shape(0) >= n_words, "too few words for the samples");
   const std::int64_t* of = vector<std::int64_t>(target, n_samples);
   std::uint64_t* to = writable_vector<std::uint64_t>(words, words.shape(0));
+  std::fill(to + n_words, to + words.shape(0), std::uint64_t{0});
   std::int32_t* also = preds ? writable_vector<std::int32_t>(*preds, n_samples) : nullptr;
 
   if (dtype == "float32") return pack_errors_of(matrix<float>(logits), of, to, also, workers);

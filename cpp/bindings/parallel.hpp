@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -28,7 +29,11 @@ void for_each_task(std::int64_t n_tasks, int workers, const Task& task) {
 
   std::vector<std::thread> helpers;
   const std::int64_t n_helpers = std::min<std::int64_t>(workers, n_tasks) - 1;
-  for (std::int64_t i = 0; i < n_helpers; ++i) helpers.emplace_back([&] { work([] {}); });
+  try {
+    for (std::int64_t i = 0; i < n_helpers; ++i) helpers.emplace_back([&] { work([] {}); });
+  } catch (const std::system_error&) {
+    // The system gives no more threads: those there are do the work.
+  }
 
   using Clock = std::chrono::steady_clock;
   auto last_look = Clock::now();

@@ -52,6 +52,7 @@ def view(array: Array, name: str) -> Typed:
 
     Raises:
         ValueError: the array lies on another device, or requires grad.
+        TypeError: it is not a plain dense array.
     """
     device = device_of(array)
     if device != "cpu":
@@ -63,9 +64,14 @@ def view(array: Array, name: str) -> Typed:
         torch = sys.modules["torch"]
         if array.requires_grad:
             raise ValueError(f"{name} requires grad: pass {name}.detach()")
-        if array.dtype == torch.bfloat16:
-            return Typed(array.view(torch.uint16).numpy(), "bfloat16")
-        return _typed(array.numpy())
+        try:
+            if array.dtype == torch.bfloat16:
+                return Typed(array.view(torch.uint16).numpy(), "bfloat16")
+            return _typed(array.numpy())
+        except (TypeError, RuntimeError) as error:  # sparse, quantised, negated views, ...
+            raise TypeError(f"{name} cannot be read as a plain array: {error}") from error
+    if "numpy.ma" in sys.modules and isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array: drop or fill what is masked")
     if not isinstance(array, np.ndarray) and hasattr(array, "__dlpack__"):
         return _typed(np.from_dlpack(array))
     return _typed(np.asarray(array))

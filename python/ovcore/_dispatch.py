@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import operator
 import os
 import sys
 from typing import Any, Protocol, cast
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LADDER = ("native", "numba")  # "reference" runs only when named
+_MOST_WORKERS = 1024
 _WHY_MISSING = {
     "native": "the compiled core is not installed (no C++ compiler was found at installation)",
     "numba": "numba cannot be imported (pip install 'ovcore[numba]')",
@@ -85,9 +87,13 @@ def count_workers(workers: int | None) -> int:
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count() or 1
         )
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
-    return workers
+    try:
+        count = operator.index(workers)
+    except TypeError:
+        raise TypeError(f"workers must be an integer, got {workers!r}") from None
+    if count < 1:
+        raise ValueError(f"workers must be at least 1, got {count}")
+    return min(count, _MOST_WORKERS)
 
 
 def info() -> dict[str, str]:

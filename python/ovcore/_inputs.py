@@ -84,6 +84,11 @@ def read(
                 f"{name}[{m}] has two axes, so (N, K) logits in {', '.join(_FLOATS)}: "
                 f"got {model.dtype}"
             )
+        if not model.values.dtype.isnative:
+            raise TypeError(
+                f"{name}[{m}] is in foreign byte order ({model.values.dtype.str}); "
+                "pass a converted copy"
+            )
         if n_classes > 1 and model.values.strides[1] != model.values.itemsize:
             raise ValueError(
                 f"{name}[{m}] is not contiguous along classes "
@@ -93,12 +98,12 @@ def read(
     return Logits(models, labels, n_samples, n_classes, library)
 
 
-def read_logits(logits: Array | Sequence[Array], target: Array) -> Logits:
+def read_logits(logits: Array | Sequence[Array], target: Array, *, name: str = "logits") -> Logits:
     """Like :func:`read`, and refuses predictions."""
-    inputs = read(logits, target, name="logits")
+    inputs = read(logits, target, name=name)
     if isinstance(inputs, Preds):
         raise TypeError(
-            "logits must be (M, N, K) or a sequence of M arrays (N, K): got predicted classes, "
+            f"{name} must be (M, N, K) or a sequence of M arrays (N, K): got predicted classes, "
             "which carry no confidences"
         )
     return inputs
@@ -127,7 +132,8 @@ def _split(data: Array | Sequence[Array], name: str) -> list[Array]:
                     f"got shape {tuple(array.shape)}"
                 )
         return list(data)
-    whole: Array = np.asarray(data) if is_sequence or not hasattr(data, "shape") else data
+    is_array = hasattr(data, "shape") and hasattr(data, "dtype")
+    whole: Array = data if is_array else np.asarray(data)
     shape = tuple(whole.shape)
     kind = str(whole.dtype)
     if len(shape) == 2 and "float" in kind:

@@ -20,7 +20,7 @@ _STEPS = 100  # bisection alone needs 60 to pin log beta to float64
 _PRECISION = 1e-12  # of log beta
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TemperatureFit:
     """Fitted temperatures of M models.
 

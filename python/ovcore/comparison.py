@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _inputs, calibration, ensembles, pairwise
+from ovcore import _arrays, _inputs, calibration, ensembles, pairwise
 from ovcore._arrays import Array
 from ovcore.ensembles import PairEnsembles
 from ovcore.errors import JointErrors
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "compare"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """Labelled results of :func:`compare`. Matrices are (M, M) in the order of ``models``.
 
@@ -193,9 +193,21 @@ def compare(
     if isinstance(temperature, str):
         if temperature != "fit":
             raise ValueError(f"temperature must be 'fit' or numbers, got {temperature!r}")
-        temperatures = _fit(logits, target, calibration_split, n_models)
+        if calibration_split is None:
+            warnings.warn(
+                "temperatures are fitted on the samples they are reported on; pass "
+                "calibration_split=(logits, target) of other samples, or temperature=1.0",
+                UserWarning,
+                stacklevel=2,
+            )
+            temperatures = calibration.fit_temperature(logits, target).temperature
+        else:
+            temperatures = _fit_on(calibration_split, inputs)
+    elif calibration_split is not None:
+        raise ValueError("calibration_split is for temperature='fit': got both")
     else:
-        temperatures = ensembles.read_temperature(temperature, n_models)
+        values = ensembles.read_temperature(temperature, n_models).copy()
+        temperatures = _arrays.in_library(values, inputs.library)
     pairs = ensembles.pairs(logits, target, temperature=temperatures)
     errors = pairs.errors
     return Comparison(
@@ -211,24 +223,16 @@ def compare(
     )
 
 
-def _fit(
-    logits: Array | Sequence[Array],
-    target: Array,
-    split: tuple[Array | Sequence[Array], Array] | None,
-    n_models: int,
-) -> Array:
-    if split is None:
-        warnings.warn(
-            "temperatures are fitted on the samples they are reported on; pass "
-            "calibration_split=(logits, target) of other samples, or temperature=1.0",
-            UserWarning,
-            stacklevel=3,
-        )
-        split = (logits, target)
-    fitted = calibration.fit_temperature(*split).temperature
-    if len(fitted) != n_models:
-        raise ValueError(f"calibration_split has {len(fitted)} models but logits has {n_models}")
-    return fitted
+def _fit_on(split: tuple[Array | Sequence[Array], Array], inputs: _inputs.Logits) -> Array:
+    """Temperatures fitted on other samples, which must be of the same models and classes."""
+    held = _inputs.read_logits(*split, name="calibration_split[0]")
+    for what, theirs, ours in (
+        ("models", len(held.models), len(inputs.models)),
+        ("classes", held.n_classes, inputs.n_classes),
+    ):
+        if theirs != ours:
+            raise ValueError(f"calibration_split has {theirs} {what} but logits has {ours}")
+    return calibration.fit_temperature(*split).temperature
 
 
 def _position(names: Sequence[str], wanted: str | int) -> int:

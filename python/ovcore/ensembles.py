@@ -19,7 +19,7 @@ _COMBINE = ("prob", "logit")
 _BLOCK_BYTES = 1 << 26  # scores of all models on one block of samples
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PairEnsembles:
     """Ensembles of all pairs of M models on N samples; every matrix is (M, M) and symmetric.
 
@@ -93,7 +93,8 @@ def pairs(
     The ensemble predicts the arg max of the mean over its two members of softmax(z / T)
     (``combine="prob"``) or of z / T (``"logit"``). Scores are float32, their sum is formed in
     float64, and the lowest class wins a tie. Two models that are both right stay right together,
-    so hits = n11 + conversions + rescues, but for samples where a model's arg max is tied.
+    so hits = n11 + conversions + rescues, but for samples where a model's highest scores tie in
+    float32.
 
     Args:
         logits: as in :func:`ovcore.pack_errors`.
@@ -103,7 +104,7 @@ def pairs(
 
     Raises:
         ValueError: as :func:`ovcore.pack_errors`; a temperature that is not positive and finite;
-            an unknown ``combine``; +inf among logits that are to be averaged.
+            an unknown ``combine``; logits of +inf, or beyond float32, that are to be averaged.
     """
     inputs = _inputs.read_logits(logits, target)
     if combine not in _COMBINE:
@@ -146,8 +147,11 @@ def _scores(
     model: Typed, rows: slice, temperature: float, combine: str, m: int
 ) -> NDArray[np.float32]:
     values = _arrays.widen(Typed(model.values[rows], model.dtype))
-    if combine == "logit" and np.isposinf(values).any():
+    with np.errstate(over="ignore"):
+        scores = ensemble_scores(values, temperature, combine)
+    if combine == "logit" and np.isposinf(scores).any():
         raise ValueError(
-            f"model {m} has +inf among its logits, which combine='logit' cannot average"
+            f"model {m} has +inf among its logits, or values beyond float32 once divided by its "
+            "temperature, which combine='logit' cannot average"
         )
-    return ensemble_scores(values, temperature, combine)
+    return scores

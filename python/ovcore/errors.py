@@ -30,12 +30,19 @@ class ErrorBits:
     def __init__(
         self, words: NDArray[np.uint64], n_samples: int, *, library: str = "numpy"
     ) -> None:
+        _check_count(n_samples)
         if words.ndim != 2 or words.dtype != np.uint64 or words.shape[1] * 64 < n_samples:
             raise ValueError(
                 f"words must be (M, W) uint64 with W >= {-(-n_samples // 64)} "
                 f"for {n_samples} samples, got {words.dtype} {words.shape}"
             )
-        self.words = words
+        whole, last = divmod(n_samples, 64)
+        past = words[:, whole:].copy()
+        if past.size:
+            past[:, 0] >>= np.uint64(last)
+        if past.any():
+            raise ValueError(f"words has bits past the last of {n_samples} samples; they must be 0")
+        self.words = np.ascontiguousarray(words)
         self.n_samples = n_samples
         self.library = library
 
@@ -76,6 +83,7 @@ class JointErrors:
     """
 
     def __init__(self, joint: NDArray[np.int64], n_samples: int, *, library: str = "numpy") -> None:
+        _check_count(n_samples)
         if joint.ndim != 2 or joint.shape[0] != joint.shape[1] or joint.dtype != np.int64:
             raise ValueError(f"joint must be (M, M) int64, got {joint.dtype} {joint.shape}")
         self.joint = joint
@@ -119,15 +127,15 @@ class JointErrors:
 
     def __iadd__(self, other: JointErrors) -> JointErrors:
         self._check_same_models(other)
+        self.library = self._library_with(other)
         self.joint = self.joint + other.joint
         self.n_samples += other.n_samples
         return self
 
     def __add__(self, other: JointErrors) -> JointErrors:
         self._check_same_models(other)
-        return JointErrors(
-            self.joint + other.joint, self.n_samples + other.n_samples, library=self.library
-        )
+        n_samples = self.n_samples + other.n_samples
+        return JointErrors(self.joint + other.joint, n_samples, library=self._library_with(other))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, JointErrors):
@@ -139,9 +147,20 @@ class JointErrors:
     def __repr__(self) -> str:
         return f"JointErrors({self.n_models} models, {self.n_samples} samples)"
 
-    def _check_same_models(self, other: JointErrors) -> None:
+    def _library_with(self, other: JointErrors) -> str:
+        """The first part's library; an empty accumulator takes that of what is merged in."""
+        return self.library if self.n_samples else other.library
+
+    def _check_same_models(self, other: object) -> None:
+        if not isinstance(other, JointErrors):
+            raise TypeError(f"expected JointErrors to merge, got {type(other).__name__}")
         if self.n_models != other.n_models:
             raise ValueError(f"cannot merge counts of {self.n_models} and {other.n_models} models")
+
+
+def _check_count(n_samples: int) -> None:
+    if not isinstance(n_samples, int | np.integer) or n_samples < 0:
+        raise ValueError(f"n_samples must be an integer >= 0, got {n_samples!r}")
 
 
 def pack_errors(

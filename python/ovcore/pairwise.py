@@ -142,11 +142,10 @@ def error_correlation(errors: ErrorBits | JointErrors) -> Array:
     always right or always wrong (Kuncheva and Whitaker, 2003).
     """
     t = _tables(errors)
-    # Roots before the product: four counts multiplied would pass what float64 holds.
-    scale = np.sqrt((t.n11 + t.n10) * (t.n01 + t.n00))
+    variance = (t.n11 + t.n10) * (t.n01 + t.n00)  # of the first model, times N^2
     with np.errstate(invalid="ignore"):
-        rho = (t.n11 * t.n00 - t.n01 * t.n10) / (scale * scale.T)
-    return _arrays.in_library(rho, t.library)
+        rho = (t.n11 * t.n00 - t.n01 * t.n10) / np.sqrt(variance * variance.T)
+    return _arrays.in_library(np.clip(rho, -1, 1), t.library)  # rounding can pass 1
 
 
 def q_statistic(errors: ErrorBits | JointErrors) -> Array:

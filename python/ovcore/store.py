@@ -45,6 +45,13 @@ class ModelCard:
     training: dict[str, Any] = field(default_factory=dict)
 
 
+def _check_json(card: ModelCard) -> None:
+    try:
+        json.dumps(asdict(card))
+    except TypeError as error:
+        raise TypeError(f"the card of {card.name!r} must be plain JSON: {error}") from None
+
+
 class StoreWriter:
     """Writes a store; it appears at ``path`` whole when the ``with`` block ends, or not at all.
 
@@ -87,6 +94,8 @@ class StoreWriter:
                 )
         self._sample_ids = list(sample_ids) if sample_ids is not None else None
         if self._sample_ids is not None:
+            if not all(isinstance(name, str) for name in self._sample_ids):
+                raise TypeError("sample_ids must be strings")
             if len(self._sample_ids) != n_samples:
                 raise ValueError(f"{len(self._sample_ids)} sample ids for {n_samples} samples")
             if len(set(self._sample_ids)) != n_samples:
@@ -116,6 +125,11 @@ class StoreWriter:
         """
         from safetensors.numpy import save_file
 
+        if not self._unfinished.is_dir():
+            raise RuntimeError("a StoreWriter is open inside its `with` block only")
+        _check_json(card)
+        logits = np.asarray(logits)
+        features = None if features is None else np.asarray(features)
         if any(model["name"] == card.name for model in self._models):
             raise ValueError(f"the store has a model named {card.name!r} already")
         tensors = (
@@ -195,7 +209,16 @@ class Store:
             raise ValueError(f"{manifest_path} is damaged: {error}") from error
         if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
             raise ValueError(f"{manifest_path} is not a manifest of format {_FORMAT!r}")
+        try:
+            self._take(manifest)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{manifest_path} is damaged: {error!r}") from error
+
+    def _take(self, manifest: dict[str, Any]) -> None:
         self._entries: dict[str, dict[str, Any]] = {m["name"]: m for m in manifest["models"]}
+        for entry in self._entries.values():
+            if Path(entry["file"]).name != entry["file"]:
+                raise ValueError(f"a model's file lies outside the store: {entry['file']}")
         self.models = tuple(
             ModelCard(m["name"], m["method"], m["head"], m["category"], m["training"])
             for m in manifest["models"]
