@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -35,6 +37,41 @@ def _figure(x_title: str, y_title: str, *, height: int = 400) -> go.Figure:
     return figure
 
 
+def _in_and_out(models: pd.DataFrame, category: str) -> list[tuple[pd.DataFrame, bool]]:
+    """The category's models inside the accuracy band, and those outside."""
+    mine = models[models["category"] == category]
+    return [(mine[mine["in_band"] == inside], inside) for inside in (True, False)]
+
+
+def _add_models(
+    figure: go.Figure,
+    shown: pd.DataFrame,
+    x: Any,
+    metric: str,
+    category: str,
+    inside: bool,
+    **options: Any,
+) -> None:
+    """One point a model, hollow outside the accuracy band."""
+    figure.add_scatter(
+        x=x,
+        y=shown[metric],
+        mode="markers",
+        marker={
+            "color": COLORS[category],
+            "symbol": SYMBOLS[category] + ("" if inside else "-open"),
+            "size": 8,
+            "opacity": 0.75,
+        },
+        text=shown["model"],
+        customdata=shown[["accuracy", "error_inconsistency"]],
+        hovertemplate="<b>%{text}</b><br>%{y:.4f}<br>accuracy %{customdata[0]:.4f}"
+        "<br>inconsistency %{customdata[1]:.4f}"
+        f"<extra>{category}{'' if inside else ', outside the band'}</extra>",
+        **options,
+    )
+
+
 def by_category(
     models: pd.DataFrame, categories: pd.DataFrame, metric: str, title: str, *, unit: str = ""
 ) -> go.Figure:
@@ -44,24 +81,9 @@ def by_category(
         figure.update_yaxes(ticksuffix=unit)
     generator = np.random.default_rng(0)  # sideways scatter, so that points do not hide each other
     for place, category in enumerate(CATEGORIES):
-        points = models[models["category"] == category]
-        for inside in (True, False):
-            shown = points[points["in_band"] == inside]
-            figure.add_scatter(
-                x=place - 0.12 + generator.uniform(-0.13, 0.13, len(shown)),
-                y=shown[metric],
-                mode="markers",
-                marker={
-                    "color": COLORS[category],
-                    "symbol": SYMBOLS[category] + ("" if inside else "-open"),
-                    "size": 8,
-                    "opacity": 0.75,
-                },
-                text=shown["model"],
-                customdata=shown["accuracy"],
-                hovertemplate="<b>%{text}</b><br>%{y:.4f}<br>accuracy %{customdata:.4f}"
-                f"<extra>{category}{'' if inside else ', outside the band'}</extra>",
-            )
+        for shown, inside in _in_and_out(models, category):
+            sideways = generator.uniform(-0.13, 0.13, len(shown))
+            _add_models(figure, shown, place - 0.12 + sideways, metric, category, inside)
         row = categories[categories["category"] == category].iloc[0]
         figure.add_scatter(
             x=[place + 0.24],
@@ -90,27 +112,11 @@ def against_inconsistency(
     """A metric of each model's ensembles over error inconsistency, with stars for the means."""
     figure = _figure("error inconsistency with the base", title)
     for category in CATEGORIES:
-        points = models[models["category"] == category]
-        for inside in (True, False):
-            shown = points[points["in_band"] == inside]
-            figure.add_scatter(
-                x=shown["error_inconsistency"],
-                y=shown[metric],
-                mode="markers",
-                name=category,
-                legendgroup=category,
-                showlegend=inside,
-                marker={
-                    "color": COLORS[category],
-                    "symbol": SYMBOLS[category] + ("" if inside else "-open"),
-                    "size": 9,
-                    "opacity": 0.75,
-                },
-                text=shown["model"],
-                customdata=shown["accuracy"],
-                hovertemplate="<b>%{text}</b><br>inconsistency %{x:.4f}<br>%{y:.4f}"
-                f"<br>accuracy %{{customdata:.4f}}<extra>{category}</extra>",
-            )
+        for shown, inside in _in_and_out(models, category):
+            _add_models(
+                figure, shown, shown["error_inconsistency"], metric, category, inside,
+                showlegend=inside, name=category, legendgroup=category,
+            )  # fmt: skip
     for _, row in categories.iterrows():
         figure.add_scatter(
             x=[row["error_inconsistency"]],
