@@ -70,6 +70,14 @@ def test_where_there_is_no_optimum_the_bound_is_returned_and_said() -> None:
     assert np.isfinite(fit.nll).all()
 
 
+def test_separable_logits_of_any_scale_are_at_the_bound() -> None:
+    target = np.array([0, 1, 1])
+    for scale in (1e-2, 1.0, 1e6, 1e300):
+        fit = ov.calibration.fit_temperature([scale * np.eye(2)[target]], target)
+        assert (fit.status, fit.temperature[0]) == (("at_bound",), 1e-3)
+        assert fit.nll[0] == pytest.approx(0, abs=1e-4)
+
+
 def test_minus_infinity_outside_the_target_is_a_class_of_probability_zero(
     rng: np.random.Generator,
 ) -> None:

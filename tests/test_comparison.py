@@ -65,6 +65,10 @@ def test_temperatures_are_fitted_on_the_split_given(rng: np.random.Generator) ->
     )
     with pytest.warns(UserWarning, match="fitted on the samples they are reported on"):
         ov.compare(*half)
+    with pytest.warns(UserWarning, match="fitted on the samples they are reported on"):
+        ov.compare(*half, calibration_split=half)
+    with pytest.raises(TypeError, match="must be a pair"):
+        ov.compare(logits, target, calibration_split=half[0])
     with pytest.raises(ValueError, match="calibration_split has 2 models but logits has 1"):
         ov.compare(logits[:1, 300:], target[300:], calibration_split=half)
     with pytest.raises(ValueError, match="calibration_split has 5 classes but logits has 6"):
@@ -86,6 +90,17 @@ def test_the_callers_temperatures_are_copied_into_its_library(rng: np.random.Gen
     tensors = ov.compare(torch.from_numpy(logits), target, temperature=2.0)
     assert isinstance(tensors.temperature, torch.Tensor)
     assert tensors.table().splitlines()[0].startswith("model")
+
+
+def test_names_and_bases_of_other_types_are_refused(rng: np.random.Generator) -> None:
+    logits, target = rng.normal(size=(2, 20, 3)), rng.integers(0, 3, 20)
+    for options, message in (
+        ({"models": "ab"}, "models must be a sequence of names, got 'ab'"),
+        ({"models": [1, 2]}, "models must be a sequence of names"),
+        ({"base": 1.0}, "base must be a name or an index, got 1.0"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            ov.compare(logits, target, temperature=1.0, **options)
 
 
 def test_defaults_and_bad_names(rng: np.random.Generator) -> None:

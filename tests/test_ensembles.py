@@ -90,11 +90,35 @@ def test_plus_infinity_wins() -> None:
         ov.ensembles.pairs(logits, np.array([0]), combine="logit")
 
 
-def test_logits_beyond_float32_are_refused_where_they_are_averaged() -> None:
+@pytest.mark.parametrize("combine", ["prob", "logit"])
+def test_logits_beyond_float32(combine: str) -> None:
     logits = np.array([[[1e300, 0.0]], [[0.0, 1.0]]])
-    assert ov.ensembles.pairs(logits, np.array([0])).hits[0, 1] == 1
-    with pytest.raises(ValueError, match="model 0 has .*beyond float32"):
-        ov.ensembles.pairs(logits, np.array([0]), combine="logit")
+    assert ov.ensembles.pairs(logits, np.array([0]), combine=combine).hits[0, 1] == 1
+    tiny = ov.ensembles.pairs(logits, np.array([1]), temperature=1e-40, combine=combine)
+    assert tiny.hits[1, 1] == 1
+
+
+def test_an_offset_of_all_logits_changes_nothing(rng: np.random.Generator) -> None:
+    logits, target = models(rng)
+    logits = logits.astype(np.float64)
+    for combine in ("prob", "logit"):
+        plain = ov.ensembles.pairs(logits, target, combine=combine)
+        offset = ov.ensembles.pairs(logits + 1e6, target, combine=combine)
+        np.testing.assert_array_equal(offset.hits, plain.hits)
+
+
+def test_models_that_agree_stay_right_where_scores_tie() -> None:
+    """At T = 1000 these probabilities are the same float32; both models still predict class 1."""
+    logits = np.array([[[0.0, 1e-6]], [[0.0, 1e-6]]])
+    result = ov.ensembles.pairs(logits, np.array([1]), temperature=1000.0)
+    assert (result.hits == 1).all()
+    assert (result.gain == 0).all()
+
+
+def test_where_no_class_is_left_there_is_no_hit() -> None:
+    logits = np.array([[[0.0, -np.inf]], [[-np.inf, 0.0]]])
+    result = ov.ensembles.pairs(logits, np.array([0]), combine="logit")
+    assert result.hits.tolist() == [[1, 0], [0, 0]]
 
 
 def test_torch_in_torch_out(rng: np.random.Generator) -> None:
@@ -111,6 +135,8 @@ def test_bad_options_are_named(rng: np.random.Generator) -> None:
     logits, target = models(rng)
     with pytest.raises(ValueError, match="combine must be one of prob, logit: got 'mean'"):
         ov.ensembles.pairs(logits, target, combine="mean")
+    with pytest.raises(TypeError, match="temperature must be a number or 5 numbers"):
+        ov.ensembles.pairs(logits, target, temperature="warm")  # type: ignore[arg-type]
     for bad in (0.0, -1.0, np.nan, np.inf, [1.0] * 4 + [0.0]):
         with pytest.raises(ValueError, match="temperature must be positive and finite"):
             ov.ensembles.pairs(logits, target, temperature=bad)

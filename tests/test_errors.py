@@ -62,6 +62,7 @@ def test_every_form_of_input_packs_alike(rng: np.random.Generator) -> None:
         tuple(torch.from_numpy(z) for z in logits),
         tensor,
         [tensor[0], *logits[1:]],
+        [logits[0].astype(float).tolist(), *logits[1:].astype(float)],
         np.asfortranarray(logits).astype(np.float32, order="C"),
         np.concatenate([logits, logits], axis=2)[:, :, :5],
         np.concatenate([logits, logits], axis=1)[:, ::2][:, :0].shape and logits[:, :, :],
@@ -208,6 +209,11 @@ def test_what_is_no_plain_array_is_refused() -> None:
         ov.pack_errors(LOGITS, masked)
     with pytest.raises(TypeError, match=r"\[0\] cannot be read as a plain array"):
         ov.pack_errors(torch.zeros(1, 4, 3).to_sparse(), TARGET)
+    odd = np.zeros(LOGITS.nbytes + 1, np.uint8)[1:].view(np.float64).reshape(LOGITS.shape)
+    with pytest.raises(ValueError, match=r"\[0\] is not aligned"):
+        ov.pack_errors(odd, TARGET)
+    with pytest.raises(ValueError, match="joint must count from 0 to 5 errors a model, got 9 to 9"):
+        ov.JointErrors(np.diag([9, 9]), 5)
     with pytest.raises(ValueError, match="bits past the last of 5 samples"):
         ov.ErrorBits(np.full((1, 1), 1 << 5, np.uint64), 5)
     with pytest.raises(ValueError, match="n_samples must be an integer >= 0, got -1"):
@@ -247,6 +253,8 @@ def test_bad_options_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ov.pack_errors(LOGITS, TARGET, backend="gpu")
     with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
         ov.pack_errors(LOGITS, TARGET, workers=0)
+    with pytest.raises(ValueError, match="backend must be one of"):
+        ov.pack_errors(np.zeros((2, 4), int), TARGET, backend="gpu")
     with pytest.raises(TypeError, match="workers must be an integer, got 2.5"):
         ov.pack_errors(LOGITS, TARGET, workers=2.5)  # type: ignore[arg-type]
     assert ov.pack_errors(LOGITS, TARGET, workers=10**12).n_models == 2

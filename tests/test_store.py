@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ovcore.store import ModelCard, Store, StoreWriter
 
@@ -58,16 +59,28 @@ def test_an_interrupted_store_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_store_that_appeared_meanwhile_is_kept(tmp_path: Path) -> None:
+    with (
+        pytest.raises(FileExistsError, match="appeared"),
+        StoreWriter(tmp_path / "s", target=TARGET) as late,
+    ):
+        write(tmp_path / "s")
+        late.add(ModelCard("late"), logits=np.zeros((4, 3)))
+    assert [card.name for card in Store(tmp_path / "s").models] == ["a", "../b"]
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
 def test_bad_models_are_refused_by_name(tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "s", target=TARGET) as writer:
         writer.add(ModelCard("a"), logits=np.zeros((4, 3)))
         with pytest.raises(ValueError, match="named 'a' already"):
             writer.add(ModelCard("a"), logits=np.zeros((4, 3)))
         with pytest.raises(
-            ValueError, match=r"logits of 'b' must be floating with 4 rows.*\(3, 3\)"
+            ValueError,
+            match=r"logits of 'b' must be float16, float32, float64 with 4 rows.*\(3, 3\)",
         ):
             writer.add(ModelCard("b"), logits=np.zeros((3, 3)))
-        with pytest.raises(ValueError, match="features of 'b' must be floating .* got int64"):
+        with pytest.raises(ValueError, match="features of 'b' must be float16, .* got int64"):
             writer.add(ModelCard("b"), logits=np.zeros((4, 3)), features=np.zeros((4, 2), int))
         with pytest.raises(ValueError, match="logits of 'b' have 2 classes, the store 3"):
             writer.add(ModelCard("b"), logits=np.zeros((4, 2)))
@@ -77,7 +90,12 @@ def test_bad_models_are_refused_by_name(tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "n", target=TARGET) as writer:
         with pytest.raises(TypeError, match="card of 'a' must be plain JSON"):
             writer.add(ModelCard("a", training={"seed": np.int64(3)}), logits=np.zeros((4, 3)))
-        writer.add(ModelCard("a"), logits=np.zeros((4, 3)))
+        with pytest.raises(TypeError, match="logits of 'a' is a masked array"):
+            writer.add(ModelCard("a"), logits=np.ma.masked_array(np.zeros((4, 3))))
+        writer.add(ModelCard("a"), logits=torch.ones(4, 3))
+        writer.add(ModelCard("big"), logits=np.ones((4, 3), ">f4"))
+    for name in ("a", "big"):
+        np.testing.assert_array_equal(Store(tmp_path / "n").logits(name), np.ones((4, 3)))
     with pytest.raises(RuntimeError, match="inside its `with` block"):
         writer.add(ModelCard("b"), logits=np.zeros((4, 3)))
     with pytest.raises(TypeError, match="sample_ids must be strings"):
@@ -105,6 +123,12 @@ def test_damage_is_said_with_the_file(tmp_path: Path) -> None:
     whole = manifest.read_text()
     manifest.write_text(whole.replace("model-00000", "../model-00000"))
     with pytest.raises(ValueError, match="lies outside the store"):
+        Store(tmp_path / "s")
+    manifest.write_text(whole.replace('"../b"', '"a"'))
+    with pytest.raises(ValueError, match="is damaged: .*names repeat"):
+        Store(tmp_path / "s")
+    manifest.write_text(whole.replace("[0, 1, 2, 1]", "[0, 1, 2.5, 1]"))
+    with pytest.raises(ValueError, match="is damaged: .*expected 4 integers"):
         Store(tmp_path / "s")
     manifest.write_text(whole.replace('"target"', '"labels"'))
     with pytest.raises(ValueError, match="is damaged: KeyError"):

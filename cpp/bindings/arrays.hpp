@@ -24,6 +24,9 @@ template <class T>
 MatrixView<const T> matrix(const py::array& array) {
   require(array.ndim() == 2, "expected a matrix");
   require(array.itemsize() == sizeof(T), "unexpected element size");
+  require(array.dtype().kind() == 'f' || array.dtype().kind() == 'u', "unexpected element type");
+  require(array.dtype().byteorder() == '=', "unexpected byte order");
+  require(reinterpret_cast<std::uintptr_t>(array.data()) % alignof(T) == 0, "unaligned data");
   constexpr auto size = static_cast<py::ssize_t>(sizeof(T));
   require(array.size() == 0 || array.shape(1) == 1 || array.strides(1) == size,
           "the last axis must be contiguous");
@@ -37,6 +40,7 @@ const T* vector(const py::array_t<T>& array, std::int64_t length) {
   require(array.ndim() == 1 && array.shape(0) == length, "a vector has an unexpected length");
   require(length <= 1 || array.strides(0) == static_cast<py::ssize_t>(sizeof(T)),
           "a vector must be contiguous");
+  require(reinterpret_cast<std::uintptr_t>(array.data()) % alignof(T) == 0, "unaligned data");
   return array.data();
 }
 

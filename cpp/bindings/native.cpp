@@ -50,6 +50,7 @@ std::int64_t pack_errors_binding(const py::array& logits, const std::string& dty
   std::fill(to + n_words, to + words.shape(0), std::uint64_t{0});
   std::int32_t* also = preds ? writable_vector<std::int32_t>(*preds, n_samples) : nullptr;
 
+  instruction_set();  // refuses an impossible OVCORE_ISA here, not in a thread
   if (dtype == "float32") return pack_errors_of(matrix<float>(logits), of, to, also, workers);
   if (dtype == "float64") return pack_errors_of(matrix<double>(logits), of, to, also, workers);
   if (dtype == "float16") return pack_errors_of(matrix<float16>(logits), of, to, also, workers);
@@ -60,6 +61,7 @@ std::int64_t pack_errors_binding(const py::array& logits, const std::string& dty
 py::array_t<std::int64_t> joint_errors_binding(const Words& words, int workers) {
   const MatrixView<const std::uint64_t> bits = matrix<std::uint64_t>(words);
   const std::int64_t n_models = bits.rows;
+  instruction_set();  // refuses an impossible OVCORE_ISA here, not in a thread
   py::array_t<std::int64_t> out({n_models, n_models});
   const MatrixView<std::int64_t> joint{out.mutable_data(), n_models, n_models, n_models};
 

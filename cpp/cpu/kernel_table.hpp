@@ -1,7 +1,8 @@
 // One table of kernels per instruction set. Every .cpp beside this file but dispatch.cpp is
 // compiled once per set, with OVCORE_ISA naming the set and its namespace. Those units use no
-// inline library code: the linker keeps one copy of an inline function, and an AVX-512 copy must
-// not become the one that a baseline chip runs.
+// inline function from outside their namespace unless it is always_inline: the linker keeps one
+// copy of an inline function, and an AVX-512 copy must not become the one that a baseline chip
+// runs.
 #pragma once
 
 #include "ovcore/kernels.hpp"

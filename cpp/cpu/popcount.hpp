@@ -1,4 +1,4 @@
-// Counting bits a vector at a time: `Counter` sums popcount(a AND b) in the widest register of this
+// Counting bits a vector at a time: sums of popcount(a AND b) in the widest register of this
 // instruction set.
 #pragma once
 

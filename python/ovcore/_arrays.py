@@ -82,13 +82,14 @@ def _typed(values: NDArray[Any]) -> Typed:
     return Typed(values.view(np.uint16) if name == "bfloat16" else values, name)
 
 
-def widen(array: Typed) -> NDArray[np.floating[Any]]:
-    """float32 or float64 values of a floating array; 16-bit floats are copied, others are not."""
+def widen(array: Typed, rows: slice = slice(None)) -> NDArray[np.floating[Any]]:
+    """Those rows in float32 or float64; 16-bit floats are copied, others are not."""
+    values = array.values[rows]
     if array.dtype == "bfloat16":
-        return (array.values.astype(np.uint32) << 16).view(np.float32)
+        return (values.astype(np.uint32) << 16).view(np.float32)
     if array.dtype == "float16":
-        return array.values.astype(np.float32)
-    return array.values
+        return values.astype(np.float32)
+    return values
 
 
 def in_library(values: NDArray[Any], library: str) -> Array:

@@ -89,6 +89,8 @@ def read(
                 f"{name}[{m}] is in foreign byte order ({model.values.dtype.str}); "
                 "pass a converted copy"
             )
+        if not model.values.flags.aligned:
+            raise ValueError(f"{name}[{m}] is not aligned to its elements; pass a copy")
         if n_classes > 1 and model.values.strides[1] != model.values.itemsize:
             raise ValueError(
                 f"{name}[{m}] is not contiguous along classes "
@@ -124,14 +126,15 @@ def _split(data: Array | Sequence[Array], name: str) -> list[Array]:
     is_sequence = isinstance(data, list | tuple)
     if is_sequence and len(data) == 0:
         raise ValueError(f"{name} has no models")
-    if is_sequence and hasattr(data[0], "shape"):
-        for m, array in enumerate(data):
+    if is_sequence and any(hasattr(array, "shape") for array in data):
+        arrays = [array if hasattr(array, "shape") else np.asarray(array) for array in data]
+        for m, array in enumerate(arrays):
             if len(array.shape) not in (1, 2):
                 raise ValueError(
                     f"{name}[{m}] must be (N, K) logits or (N,) classes, "
                     f"got shape {tuple(array.shape)}"
                 )
-        return list(data)
+        return arrays
     is_array = hasattr(data, "shape") and hasattr(data, "dtype")
     whole: Array = data if is_array else np.asarray(data)
     shape = tuple(whole.shape)
@@ -158,7 +161,7 @@ def _read_target(target: Array) -> NDArray[np.int64]:
         raise TypeError(f"target must be integer classes, got {labels.dtype}")
     if labels.dtype == np.uint64 and len(labels) and labels.max() > np.iinfo(np.int64).max:
         raise ValueError(f"target has a class beyond 2^63: {labels.max()}")
-    return np.ascontiguousarray(labels, np.int64)
+    return np.require(labels, np.int64, ["C_CONTIGUOUS", "ALIGNED"])
 
 
 def _check_range(labels: NDArray[np.int64], n_classes: int | None) -> None:

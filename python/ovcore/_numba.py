@@ -36,7 +36,7 @@ def pack_errors(
 
     def task(i: int) -> int:
         rows = slice(i * _SAMPLES_PER_TASK, min((i + 1) * _SAMPLES_PER_TASK, n_samples))
-        values = widen(Typed(logits[rows], dtype))
+        values = widen(Typed(logits, dtype), rows)
         to = words[rows.start // 64 : (rows.stop + 63) // 64]
         return int(_pack_errors(values, target[rows], to, out[rows]))
 

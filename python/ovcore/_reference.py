@@ -46,7 +46,8 @@ def temperature_nll(
     beta: float,  # 1 / T
 ) -> tuple[float, float, float]:
     """Sums over samples of the NLL of softmax(beta z) and of its two derivatives in beta."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
+    with np.errstate(over="ignore"):  # a distance past float64 is as good as infinite
+        shifted = logits - logits.max(axis=1, keepdims=True)
     weight = np.exp(beta * shifted)
     z = np.where(weight > 0, shifted, 0.0)  # a class of probability 0 adds nothing, even at -inf
     total = weight.sum(axis=1)
@@ -62,13 +63,18 @@ def ensemble_scores(
     temperature: float,
     combine: str,
 ) -> NDArray[np.float32]:  # (N, K)
-    """What an ensemble sums: softmax(z / T) ("prob") or z / T ("logit"), rounded to float32."""
+    """What an ensemble sums: softmax(z / T) ("prob") or z / T ("logit"), rounded to float32.
+
+    Each row of z is taken relative to its maximum, which changes no arg max and keeps float32's
+    digits for the classes that can win.
+    """
     z = logits.astype(np.float64)
-    if combine == "logit":
-        return (z / temperature).astype(np.float32)
     top = z.max(axis=1, keepdims=True)
-    with np.errstate(invalid="ignore"):  # inf - inf: replaced below
-        weight = np.exp((z - top) / temperature)
+    with np.errstate(over="ignore", invalid="ignore"):  # inf - inf: replaced below, or refused
+        scaled = (z - top) / temperature
+        if combine == "logit":
+            return scaled.astype(np.float32)
+        weight = np.exp(scaled)
     weight = np.where(np.isposinf(top), np.isposinf(z), weight)  # +inf wins
     return (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
 
@@ -80,14 +86,18 @@ def pair_ensemble_hits(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:  # each (M, M)
     """Samples that each pair's ensemble gets right: all, of those only one gets right, of neither.
 
-    float32 scores are added in float64; the lowest class wins a tie.
+    Where both models predict the same class, so does the ensemble. Elsewhere it predicts the
+    class of the largest sum of scores, formed in float64; the lowest class wins a tie, and where
+    every sum is -inf there is no prediction.
     """
     n_models = len(scores)
     hits, conversions, rescues = (np.zeros((n_models, n_models), np.int64) for _ in range(3))
     right = preds == target
     for a in range(n_models):
         for b in range(a, n_models):
-            hit = (scores[a].astype(np.float64) + scores[b]).argmax(axis=1) == target
+            total = scores[a].astype(np.float64) + scores[b]
+            hit = (total.argmax(axis=1) == target) & (total.max(axis=1) > -np.inf)
+            hit = np.where(preds[a] == preds[b], right[a], hit)
             hits[a, b] = hits[b, a] = hit.sum()
             conversions[a, b] = conversions[b, a] = (hit & (right[a] != right[b])).sum()
             rescues[a, b] = rescues[b, a] = (hit & ~right[a] & ~right[b]).sum()

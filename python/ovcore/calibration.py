@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,9 +27,9 @@ class TemperatureFit:
     Attributes:
         temperature: (M,) float64.
         nll: (M,) float64, mean negative log likelihood in nats at that temperature.
-        status: M of "converged", "at_bound" (the likelihood still improves at the end of the range:
-            every sample right at 0.001, worse than uniform at 1000) or "no_signal" (the
-            likelihood does not depend on the temperature; 1000 is returned).
+        status: M of "converged", "at_bound" (the likelihood has no optimum inside the range and
+            does not fall towards that end of it) or "no_signal" (the likelihood does not depend
+            on the temperature; 1000 is returned).
     """
 
     temperature: Array
@@ -73,24 +73,23 @@ def fit_temperature(
 
 
 def _fit(model: Typed, target: NDArray[np.int64], m: int) -> tuple[float, float, str]:
-    _check_finite(model, target, m)
-    n_samples, n_classes = model.values.shape
-    block = max(1, _BLOCK_BYTES // (8 * n_classes))
+    has_signal = _check(model, target, m)
+    n_samples = len(target)
 
     def nll(log_beta: float) -> NDArray[np.float64]:
         """Mean NLL and its first two derivatives in beta."""
         sums = np.zeros(3)
-        for first in range(0, n_samples, block):
-            rows = slice(first, first + block)
-            values = _arrays.widen(Typed(model.values[rows], model.dtype)).astype(np.float64)
+        for rows in _blocks(model):
+            values = _arrays.widen(model, rows).astype(np.float64)
             sums += temperature_nll(values, target[rows], float(np.exp(log_beta)))
         return sums / n_samples
 
     low, high = -np.log(_HIGHEST), -np.log(_LOWEST)
     at_low = nll(low)
-    if at_low[1] == 0 and at_low[2] == 0:
+    if not has_signal:
         return _HIGHEST, float(at_low[0]), "no_signal"
-    if at_low[1] >= 0:
+    saturated = at_low[1] == 0 and at_low[2] == 0  # right with certainty even at T = 1000
+    if at_low[1] >= 0 and not saturated:
         return _HIGHEST, float(at_low[0]), "at_bound"
     at_high = nll(high)
     if at_high[1] <= 0:
@@ -112,19 +111,30 @@ def _fit(model: Typed, target: NDArray[np.int64], m: int) -> tuple[float, float,
     return float(np.exp(-x)), float(nll(x)[0]), "converged"
 
 
-def _check_finite(model: Typed, target: NDArray[np.int64], m: int) -> None:
-    """Refuses what has no likelihood: NaN, +inf, or -inf at the target."""
-    n_samples, n_classes = model.values.shape
-    block = max(1, _BLOCK_BYTES // (8 * n_classes))
-    for first in range(0, n_samples, block):
-        rows = slice(first, first + block)
-        values = _arrays.widen(Typed(model.values[rows], model.dtype))
+def _check(model: Typed, target: NDArray[np.int64], m: int) -> bool:
+    """Whether some sample's finite logits differ; refuses NaN, +inf, and -inf at the target."""
+    bad_samples: list[int] = []
+    has_signal = False
+    for rows in _blocks(model):
+        values = _arrays.widen(model, rows)
         of_target = np.take_along_axis(values, target[rows, None], axis=1)
         bad = np.isnan(values).any(axis=1) | np.isposinf(values).any(axis=1)
         bad |= np.isneginf(of_target[:, 0])
-        if bad.any():
-            raise ValueError(
-                f"model {m} has {int(bad.sum())} samples without a finite likelihood in rows "
-                f"{first}..{first + len(bad) - 1} (NaN or +inf among the logits, or -inf at the "
-                f"target), first at sample {first + int(np.argmax(bad))}"
-            )
+        bad_samples.extend(rows.start + np.flatnonzero(bad))
+        lower = np.isfinite(values) & (values < values.max(axis=1, keepdims=True))
+        has_signal = has_signal or bool(lower.any())
+    if bad_samples:
+        raise ValueError(
+            f"model {m} has {len(bad_samples)} sample{'s' if len(bad_samples) > 1 else ''} without "
+            "a finite likelihood (NaN or +inf among the logits, or -inf at the target), "
+            f"first at sample {bad_samples[0]}"
+        )
+    return has_signal
+
+
+def _blocks(model: Typed) -> Iterator[slice]:
+    """Rows in blocks whose float64 copy stays small."""
+    n_samples, n_classes = model.values.shape
+    block = max(1, _BLOCK_BYTES // (8 * n_classes))
+    for first in range(0, n_samples, block):
+        yield slice(first, min(first + block, n_samples))

@@ -33,7 +33,7 @@ class Comparison:
         temperature: (M,) what its confidences were divided by before they were averaged.
         error_inconsistency: share of samples that exactly one model of the pair gets right.
         error_consistency: kappa of correctness; NaN where it is undefined.
-        error_correlation: correlation of being wrong; NaN where a model makes no errors.
+        error_correlation: correlation of being wrong; NaN where a model is always right or wrong.
         ensembles: ensembles of all pairs, see :class:`ovcore.ensembles.PairEnsembles`.
         errors: the joint errors behind all of it.
     """
@@ -184,6 +184,8 @@ def compare(
     inputs = _inputs.read_logits(logits, target)
     n_models = len(inputs.models)
     names = tuple(models) if models is not None else tuple(f"model {m}" for m in range(n_models))
+    if isinstance(models, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"models must be a sequence of names, got {models!r}")
     if len(names) != n_models:
         raise ValueError(f"models has {len(names)} names but logits has {n_models} models")
     if len(set(names)) != n_models:
@@ -193,7 +195,8 @@ def compare(
     if isinstance(temperature, str):
         if temperature != "fit":
             raise ValueError(f"temperature must be 'fit' or numbers, got {temperature!r}")
-        if calibration_split is None:
+        same = calibration_split is not None and calibration_split[0] is logits
+        if calibration_split is None or same:
             warnings.warn(
                 "temperatures are fitted on the samples they are reported on; pass "
                 "calibration_split=(logits, target) of other samples, or temperature=1.0",
@@ -225,6 +228,8 @@ def compare(
 
 def _fit_on(split: tuple[Array | Sequence[Array], Array], inputs: _inputs.Logits) -> Array:
     """Temperatures fitted on other samples, which must be of the same models and classes."""
+    if not isinstance(split, tuple | list) or len(split) != 2:
+        raise TypeError("calibration_split must be a pair (logits, target)")
     held = _inputs.read_logits(*split, name="calibration_split[0]")
     for what, theirs, ours in (
         ("models", len(held.models), len(inputs.models)),
@@ -240,6 +245,8 @@ def _position(names: Sequence[str], wanted: str | int) -> int:
         if wanted not in names:
             raise ValueError(f"no model is named {wanted!r}; there are: {', '.join(names)}")
         return names.index(wanted)
+    if not isinstance(wanted, int | np.integer) or isinstance(wanted, bool):
+        raise TypeError(f"base must be a name or an index, got {wanted!r}")
     if not -len(names) <= wanted < len(names):
         raise ValueError(f"there is no model {wanted}; there are {len(names)}")
-    return wanted % len(names)
+    return int(wanted) % len(names)

@@ -38,17 +38,17 @@ class PairEnsembles:
     @property
     def accuracy(self) -> Array:
         """Accuracy of each pair's ensemble, hits / N."""
-        return self._give(self._accuracy())
+        return self._give(np.asarray(self.hits) / self._n)
 
     @property
     def gain(self) -> Array:
         """Ensemble accuracy minus the mean of its two members' accuracies."""
-        return self._give(self._accuracy() - self._members(np.add) / 2)
+        return self._give((2 * np.asarray(self.hits) - self._members(np.add)) / (2 * self._n))
 
     @property
     def gain_over_best(self) -> Array:
         """Ensemble accuracy minus the better member's accuracy."""
-        return self._give(self._accuracy() - self._members(np.maximum))
+        return self._give((np.asarray(self.hits) - self._members(np.maximum)) / self._n)
 
     @property
     def conversion_rate(self) -> Array:
@@ -64,13 +64,14 @@ class PairEnsembles:
         """Of the samples that neither model gets right, the share the ensemble does; or NaN."""
         return self._rate(self.rescues, self.errors.joint)
 
-    def _accuracy(self) -> NDArray[np.float64]:
-        accuracy: NDArray[np.float64] = np.asarray(self.hits) / self.errors.n_samples
-        return accuracy
+    @property
+    def _n(self) -> int:
+        return self.errors.n_samples
 
-    def _members(self, of_two: np.ufunc) -> NDArray[np.float64]:
-        accuracy = np.asarray(self.errors.accuracy())
-        both: NDArray[np.float64] = of_two.outer(accuracy, accuracy)
+    def _members(self, of_two: np.ufunc) -> NDArray[np.int64]:
+        """(M, M) of the two members' own hits: integers, so that a gain of nothing is 0."""
+        right = self._n - self.errors.n_wrong()
+        both: NDArray[np.int64] = of_two.outer(right, right)
         return both
 
     def _rate(self, part: Array, whole: NDArray[np.int64]) -> Array:
@@ -91,10 +92,10 @@ def pairs(
     """Ensembles every pair of models and counts what that gets right.
 
     The ensemble predicts the arg max of the mean over its two members of softmax(z / T)
-    (``combine="prob"``) or of z / T (``"logit"``). Scores are float32, their sum is formed in
-    float64, and the lowest class wins a tie. Two models that are both right stay right together,
-    so hits = n11 + conversions + rescues, but for samples where a model's highest scores tie in
-    float32.
+    (``combine="prob"``) or of z / T (``"logit"``). Where both predict the same class, so does the
+    ensemble; elsewhere float32 scores are summed in float64, and the lowest class wins a tie. So
+    hits = n11 + conversions + rescues for every pair. A class at -inf for one member cannot win
+    by logits; where that rules out all classes, the ensemble has no prediction and no hit.
 
     Args:
         logits: as in :func:`ovcore.pack_errors`.
@@ -104,7 +105,7 @@ def pairs(
 
     Raises:
         ValueError: as :func:`ovcore.pack_errors`; a temperature that is not positive and finite;
-            an unknown ``combine``; logits of +inf, or beyond float32, that are to be averaged.
+            an unknown ``combine``; +inf among logits that are to be averaged.
     """
     inputs = _inputs.read_logits(logits, target)
     if combine not in _COMBINE:
@@ -133,7 +134,10 @@ def read_temperature(
     temperature: float | Sequence[float] | Array, n_models: int
 ) -> NDArray[np.float64]:
     """(M,) temperatures from one for all or one each; refuses what is not positive and finite."""
-    values = np.asarray(_arrays.view(temperature, "temperature").values, np.float64)
+    try:
+        values = np.asarray(_arrays.view(temperature, "temperature").values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"temperature must be a number or {n_models} numbers: {error}") from error
     if values.shape not in ((), (n_models,)):
         raise ValueError(
             f"temperature must be a number or ({n_models},), one a model: got shape {values.shape}"
@@ -146,12 +150,9 @@ def read_temperature(
 def _scores(
     model: Typed, rows: slice, temperature: float, combine: str, m: int
 ) -> NDArray[np.float32]:
-    values = _arrays.widen(Typed(model.values[rows], model.dtype))
-    with np.errstate(over="ignore"):
-        scores = ensemble_scores(values, temperature, combine)
-    if combine == "logit" and np.isposinf(scores).any():
+    values = _arrays.widen(model, rows)
+    if combine == "logit" and np.isposinf(values).any():
         raise ValueError(
-            f"model {m} has +inf among its logits, or values beyond float32 once divided by its "
-            "temperature, which combine='logit' cannot average"
+            f"model {m} has +inf among its logits, which combine='logit' cannot average"
         )
-    return scores
+    return ensemble_scores(values, temperature, combine)

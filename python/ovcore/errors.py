@@ -86,6 +86,12 @@ class JointErrors:
         _check_count(n_samples)
         if joint.ndim != 2 or joint.shape[0] != joint.shape[1] or joint.dtype != np.int64:
             raise ValueError(f"joint must be (M, M) int64, got {joint.dtype} {joint.shape}")
+        wrong = joint.diagonal()
+        if len(joint) and not (wrong.min() >= 0 and wrong.max() <= n_samples):
+            raise ValueError(
+                f"joint must count from 0 to {n_samples} errors a model, "
+                f"got {wrong.min()} to {wrong.max()}"
+            )
         self.joint = joint
         self.n_samples = n_samples
         self.library = library
@@ -178,8 +184,9 @@ def pack_errors(
     Args:
         preds_or_logits: logits, (M, N, K) or a sequence of M arrays (N, K), in float16, bfloat16,
             float32 or float64; or predicted classes, (M, N) or a sequence of M arrays (N,), in any
-            integer type. numpy arrays, torch CPU tensors, anything with ``__dlpack__``. Read
-            where they lie, without a converted copy.
+            integer type. numpy arrays, torch CPU tensors, arrays of other libraries with
+            ``__dlpack__``; bfloat16 from torch and ml_dtypes. Read where they lie, without a
+            converted copy. A negative prediction is always wrong.
         target: (N,) integer classes.
         backend: "native", "numba" or "reference"; default: the best that can run.
         workers: threads; default: all cores.
@@ -207,6 +214,8 @@ def pack(
     workers: int | None = None,
 ) -> ErrorBits:
     """:func:`pack_errors` of checked inputs; ``preds`` (M, N) also takes what logits predict."""
+    kernel = _dispatch.choose(backend).pack_errors
+    threads = _dispatch.count_workers(workers)
     n_words = -(-inputs.n_samples // (64 * _ROW_WORDS)) * _ROW_WORDS
     words = np.zeros((len(inputs.models), n_words), np.uint64)
     if isinstance(inputs, _inputs.Preds):
@@ -214,8 +223,6 @@ def pack(
             packed = np.packbits(classes != inputs.target, bitorder="little")
             row.view(np.uint8)[: len(packed)] = packed
     else:
-        kernel = _dispatch.choose(backend).pack_errors
-        threads = _dispatch.count_workers(workers)
         without_prediction = [
             kernel(
                 model.values, model.dtype, inputs.target, words[m],

@@ -20,10 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ovcore import _arrays
+from ovcore._arrays import Array
+
 __all__ = ["ModelCard", "Store", "StoreWriter"]
 
 _FORMAT = "ovcore-store-1"
 _MANIFEST = "manifest.json"
+_FLOATS = ("float16", "float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,16 @@ class ModelCard:
 
 def _check_json(card: ModelCard) -> None:
     try:
-        json.dumps(asdict(card))
-    except TypeError as error:
+        json.dumps(asdict(card), allow_nan=False)
+    except (TypeError, ValueError) as error:
         raise TypeError(f"the card of {card.name!r} must be plain JSON: {error}") from None
+
+
+def _integers(values: list[int], count: int) -> NDArray[np.int64]:
+    array = np.array(values, np.int64)
+    if array.shape != (count,) or array.tolist() != values:
+        raise ValueError(f"expected {count} integers")
+    return array
 
 
 class StoreWriter:
@@ -79,7 +90,7 @@ class StoreWriter:
         self.path = Path(path)
         if self.path.exists():
             raise FileExistsError(f"a store or another file is already at {self.path}")
-        self._target = np.asarray(target)
+        self._target = _arrays.view(target, "target").values
         if self._target.ndim != 1 or self._target.dtype.kind not in "iu":
             raise ValueError(
                 f"target must be (N,) integers, got {self._target.dtype} {self._target.shape}"
@@ -113,48 +124,50 @@ class StoreWriter:
         self,
         card: ModelCard,
         *,
-        logits: NDArray[np.floating[Any]],
-        features: NDArray[np.floating[Any]] | None = None,
+        logits: Array,
+        features: Array | None = None,
     ) -> None:
         """Adds one model's outputs on the store's samples, in their order.
 
         Args:
             card: the model's description; its name must be new.
-            logits: (N, K) floating.
-            features: (N, D) floating.
+            logits: (N, K) float16, float32 or float64, of numpy or torch.
+            features: (N, D), likewise.
         """
         from safetensors.numpy import save_file
 
         if not self._unfinished.is_dir():
             raise RuntimeError("a StoreWriter is open inside its `with` block only")
         _check_json(card)
-        logits = np.asarray(logits)
-        features = None if features is None else np.asarray(features)
         if any(model["name"] == card.name for model in self._models):
             raise ValueError(f"the store has a model named {card.name!r} already")
-        tensors = (
-            {"logits": logits} if features is None else {"logits": logits, "features": features}
-        )
-        for kind, values in tensors.items():
-            if values.ndim != 2 or len(values) != len(self._target) or values.dtype.kind != "f":
-                raise ValueError(
-                    f"{kind} of {card.name!r} must be floating with {len(self._target)} rows, "
-                    f"got {values.dtype} {values.shape}"
-                )
+        given = {"logits": logits, "features": features}
+        tensors = {
+            kind: self._checked(values, f"{kind} of {card.name!r}")
+            for kind, values in given.items()
+            if values is not None
+        }
+        n_classes = tensors["logits"].shape[1]
         if self._n_classes is None:
-            self._n_classes = logits.shape[1]
-        if logits.shape[1] != self._n_classes:
+            self._n_classes = n_classes
+        if n_classes != self._n_classes:
             raise ValueError(
-                f"logits of {card.name!r} have {logits.shape[1]} classes, "
-                f"the store {self._n_classes}"
+                f"logits of {card.name!r} have {n_classes} classes, the store {self._n_classes}"
             )
         # Files are numbered, so that no model name can reach outside the folder.
         file = f"model-{len(self._models):05d}.safetensors"
-        save_file(
-            {kind: np.ascontiguousarray(values) for kind, values in tensors.items()},
-            self._unfinished / file,
-        )
+        save_file(tensors, self._unfinished / file)
         self._models.append({**asdict(card), "file": file, "tensors": sorted(tensors)})
+
+    def _checked(self, array: Array, name: str) -> NDArray[np.floating[Any]]:
+        """The array as it is written: contiguous, in native byte order."""
+        values, dtype = _arrays.view(array, name)
+        if values.ndim != 2 or len(values) != len(self._target) or dtype not in _FLOATS:
+            raise ValueError(
+                f"{name} must be {', '.join(_FLOATS)} with {len(self._target)} rows, "
+                f"got {dtype} {values.shape}"
+            )
+        return np.ascontiguousarray(values, dtype)
 
     def __exit__(
         self,
@@ -165,6 +178,8 @@ class StoreWriter:
         try:
             if kind is None:
                 self._write_manifest()
+                if self.path.exists():
+                    raise FileExistsError(f"another store appeared at {self.path} meanwhile")
                 self._unfinished.rename(self.path)
         finally:
             shutil.rmtree(self._unfinished, ignore_errors=True)
@@ -223,12 +238,14 @@ class Store:
             ModelCard(m["name"], m["method"], m["head"], m["category"], m["training"])
             for m in manifest["models"]
         )
-        self.target: NDArray[np.int64] = np.array(manifest["target"], np.int64)
+        if len(self._entries) != len(manifest["models"]):
+            raise ValueError("model names repeat")
+        self.target: NDArray[np.int64] = _integers(manifest["target"], manifest["n_samples"])
         self.sample_ids: list[str] | None = manifest["sample_ids"]
         self.class_names: list[str] | None = manifest["class_names"]
         self.n_classes: int | None = manifest["n_classes"]
         self.columns: dict[str, NDArray[np.int64]] = {
-            name: np.array(values, np.int64) for name, values in manifest["columns"].items()
+            name: _integers(values, self.n_samples) for name, values in manifest["columns"].items()
         }
 
     @property

@@ -12,7 +12,7 @@ struct MatrixView {
   std::int64_t cols = 0;
   std::int64_t row_stride = 0;  // in elements; the last axis is always contiguous
 
-  T* row(std::int64_t i) const { return data + i * row_stride; }
+  [[gnu::always_inline]] T* row(std::int64_t i) const { return data + i * row_stride; }
 };
 
 // Half-open range [first, last) of rows, columns or samples.
