@@ -69,6 +69,8 @@ def test_temperatures_are_fitted_on_the_split_given(rng: np.random.Generator) ->
         ov.compare(*half, calibration_split=half)
     with pytest.raises(TypeError, match="must be a pair"):
         ov.compare(logits, target, calibration_split=half[0])
+    with pytest.raises(TypeError, match="must be a pair"):
+        ov.compare(logits, target, calibration_split=5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="calibration_split has 2 models but logits has 1"):
         ov.compare(logits[:1, 300:], target[300:], calibration_split=half)
     with pytest.raises(ValueError, match="calibration_split has 5 classes but logits has 6"):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ovcore.study import findings, measure, report
+from ovcore.study import findings, measure, page, report
 from ovcore.study.zoo import Recipe, ZooSplit, build
 
 
@@ -35,9 +35,9 @@ def measured(split: ZooSplit) -> measure.Measurement:
 @pytest.fixture(scope="module")
 def folder(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("study")
-    page = report.run(out / "new", recipe=Recipe.tiny(), cache=cache, quiet=True)
-    assert page == out / "new" / "index.html"
-    return page.parent
+    written = report.run(out / "new", recipe=Recipe.tiny(), cache=cache, quiet=True)
+    assert written == out / "new" / "index.html"
+    return written.parent
 
 
 class Page(HTMLParser):
@@ -66,21 +66,21 @@ class Page(HTMLParser):
 
 def test_the_page_has_every_category_and_asks_for_nothing(folder: Path) -> None:
     source = (folder / "index.html").read_text()
-    page = Page(source)
-    text = " ".join(page.text)
-    assert page.requests == []
+    seen = Page(source)
+    text = " ".join(seen.text)
+    assert seen.requests == []
     assert "default-src 'none'" in source
     for category in measure.CATEGORIES:
         assert text.count(category) >= 2
     for heading in ("What of the paper holds here", "All pairs", "Where each model is confident"):
         assert heading in text
     assert "no untouched test set" in text
-    assert len(page.ids) == len(set(page.ids))
+    assert len(seen.ids) == len(set(seen.ids))
     specifications = re.search(r'id="specifications">(.*?)</script>', source, re.DOTALL)
     assert specifications
     drawn = json.loads(specifications.group(1))
     assert {"inconsistency", "chance", "gain", "conversion", "heatmap", "theta-ARCH"} <= set(drawn)
-    assert set(drawn) <= set(page.ids)
+    assert set(drawn) <= set(seen.ids)
 
 
 def test_tables_carry_the_measured_numbers(
@@ -149,6 +149,29 @@ def test_theta_gap_is_positive_where_confidence_tells_who_is_right(
     expected = 2 * (np.degrees(np.arctan2(0.9, 0.5)) - 45)
     assert measure.theta_gap(toy, 0, 1) == pytest.approx(expected)
     assert np.isnan(measure.theta_gap(toy, 0, 0))
+
+
+def test_a_category_outside_the_band_is_left_open(measured: measure.Measurement) -> None:
+    pairs = measure.pair_rows([measured])
+    pairs.loc[pairs["category"] == "ARCH", "in_band"] = False
+    categories = measure.category_rows(pairs)
+    arch = categories[categories["category"] == "ARCH"].iloc[0]
+    assert arch["models"] == 0
+    assert np.isnan(arch["gain"])
+    found = findings.findings(pairs)
+    assert found[1].verdict != findings.HOLDS
+    assert "ARCH and FWORK" in found[1].evidence
+    text = page.render(
+        [measured],
+        pairs=pairs,
+        models=measure.model_rows(pairs),
+        categories=categories,
+        table=measure.table_one([measured]),
+        findings=found,
+        about={"ovcore": "0", "recipe": Recipe.tiny().__dict__, "recipe_digest": "0",
+               "splits": 1, "errors": "over models"},
+    )  # fmt: skip
+    assert "– ± –" in text
 
 
 def made_up(unit: str, spread: float, *means: float) -> pd.DataFrame:

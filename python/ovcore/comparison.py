@@ -171,7 +171,9 @@ def compare(
 
     Raises:
         ValueError: as :func:`ovcore.pack_errors`, :func:`ovcore.calibration.fit_temperature` and
-            :func:`ovcore.ensembles.pairs`; names that repeat or are not M; an unknown base.
+            :func:`ovcore.ensembles.pairs`; names that repeat or are not M; an unknown base; a
+            calibration split of other models or classes.
+        TypeError: names that are not strings, or another argument of the wrong kind.
 
     >>> import numpy as np, ovcore as ov
     >>> rng = np.random.default_rng(0)
@@ -195,17 +197,15 @@ def compare(
     if isinstance(temperature, str):
         if temperature != "fit":
             raise ValueError(f"temperature must be 'fit' or numbers, got {temperature!r}")
-        same = calibration_split is not None and calibration_split[0] is logits
-        if calibration_split is None or same:
+        split = _checked_split(calibration_split, inputs) or (logits, target)
+        if split[0] is logits:
             warnings.warn(
                 "temperatures are fitted on the samples they are reported on; pass "
                 "calibration_split=(logits, target) of other samples, or temperature=1.0",
                 UserWarning,
                 stacklevel=2,
             )
-            temperatures = calibration.fit_temperature(logits, target).temperature
-        else:
-            temperatures = _fit_on(calibration_split, inputs)
+        temperatures = calibration.fit_temperature(*split).temperature
     elif calibration_split is not None:
         raise ValueError("calibration_split is for temperature='fit': got both")
     else:
@@ -226,8 +226,12 @@ def compare(
     )
 
 
-def _fit_on(split: tuple[Array | Sequence[Array], Array], inputs: _inputs.Logits) -> Array:
-    """Temperatures fitted on other samples, which must be of the same models and classes."""
+def _checked_split(
+    split: tuple[Array | Sequence[Array], Array] | None, inputs: _inputs.Logits
+) -> tuple[Array | Sequence[Array], Array] | None:
+    """The split itself; refuses one that is not of the same models and classes."""
+    if split is None:
+        return None
     if not isinstance(split, tuple | list) or len(split) != 2:
         raise TypeError("calibration_split must be a pair (logits, target)")
     held = _inputs.read_logits(*split, name="calibration_split[0]")
@@ -237,7 +241,7 @@ def _fit_on(split: tuple[Array | Sequence[Array], Array], inputs: _inputs.Logits
     ):
         if theirs != ours:
             raise ValueError(f"calibration_split has {theirs} {what} but logits has {ours}")
-    return calibration.fit_temperature(*split).temperature
+    return split[0], split[1]
 
 
 def _position(names: Sequence[str], wanted: str | int) -> int:

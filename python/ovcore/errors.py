@@ -57,14 +57,12 @@ class ErrorBits:
 
     def accuracy(self) -> Array:
         """(M,) float64 share of samples that each model gets right."""
-        if self.n_samples == 0:
-            raise ValueError("accuracy of no samples is undefined")
-        return _arrays.in_library(1 - self.n_wrong() / self.n_samples, self.library)
+        return _accuracy(self)
 
     def __repr__(self) -> str:
         accuracies = ""
         if self.n_models and self.n_samples:
-            values = 1 - self.n_wrong() / self.n_samples
+            values = np.asarray(self.accuracy())
             accuracies = f", accuracy {values.min():.4f} to {values.max():.4f}"
         return f"ErrorBits({self.n_models} models x {self.n_samples} samples{accuracies})"
 
@@ -127,9 +125,7 @@ class JointErrors:
 
     def accuracy(self) -> Array:
         """(M,) float64 share of samples that each model gets right."""
-        if self.n_samples == 0:
-            raise ValueError("accuracy of no samples is undefined")
-        return _arrays.in_library(1 - self.joint.diagonal() / self.n_samples, self.library)
+        return _accuracy(self)
 
     def __iadd__(self, other: JointErrors) -> JointErrors:
         self._check_same_models(other)
@@ -162,6 +158,12 @@ class JointErrors:
             raise TypeError(f"expected JointErrors to merge, got {type(other).__name__}")
         if self.n_models != other.n_models:
             raise ValueError(f"cannot merge counts of {self.n_models} and {other.n_models} models")
+
+
+def _accuracy(errors: ErrorBits | JointErrors) -> Array:
+    if errors.n_samples == 0:
+        raise ValueError("accuracy of no samples is undefined")
+    return _arrays.in_library(1 - errors.n_wrong() / errors.n_samples, errors.library)
 
 
 def _check_count(n_samples: int) -> None:

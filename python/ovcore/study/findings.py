@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from ovcore.study.measure import CATEGORIES, category_samples, difference, model_rows
+from ovcore.study.measure import CATEGORIES, category_samples, difference, model_rows, of_category
 
 HOLDS, FAILS, UNCLEAR = "holds", "does not hold", "cannot be told here"
 PAPER = {  # category means of the paper's models: inconsistency, gain over the members' mean
@@ -71,7 +71,7 @@ def _apart(samples: pd.DataFrame, metric: str, claim: str, *, unit: str = "") ->
     apart, error = difference(samples, metric, "REINIT", "DATASET")
     verdict = HOLDS if apart > 2 * error else FAILS if apart < -2 * error else UNCLEAR
     digits = 1 if unit else 3
-    low, high = (samples.loc[name, metric].mean() for name in ("REINIT", "DATASET"))
+    low, high = (of_category(samples, name)[metric].mean() for name in ("REINIT", "DATASET"))
     evidence = (
         f"REINIT {low:.{digits}f}{unit}, DATASET {high:.{digits}f}{unit}, "
         f"apart by {apart:.{digits}f}{unit} ± {error:.{digits}f} (standard error)"
@@ -86,10 +86,12 @@ def _ordered(samples: pd.DataFrame, metric: str, claim: str) -> Finding:
         apart, error = difference(samples, metric, before, after)
         if apart < -2 * error:
             reversed_steps.append(f"{after} is below {before}")
-        elif apart <= 2 * error:
+        elif not apart > 2 * error:  # also where either is NaN
             unclear_steps.append(f"{before} and {after}")
     verdict = FAILS if reversed_steps else UNCLEAR if unclear_steps else HOLDS
-    evidence = ", ".join(f"{name} {samples.loc[name, metric].mean():.3f}" for name in CATEGORIES)
+    evidence = ", ".join(
+        f"{name} {of_category(samples, name)[metric].mean():.3f}" for name in CATEGORIES
+    )
     if reversed_steps:
         evidence += f"; {', '.join(reversed_steps)} by more than two standard errors"
     if unclear_steps:

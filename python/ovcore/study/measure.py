@@ -159,13 +159,18 @@ def category_samples(pairs: pd.DataFrame) -> pd.DataFrame:
     return samples
 
 
+def of_category(samples: pd.DataFrame, category: str) -> pd.DataFrame:
+    """The category's samples by unit; none, and so means of NaN, where no model is in the band."""
+    return samples[samples.index.get_level_values("category") == category].droplevel("category")
+
+
 def category_rows(pairs: pd.DataFrame) -> pd.DataFrame:
     """One row a category: number of models in the band, mean and standard error of each metric."""
     samples = category_samples(pairs)
     inside = pairs[pairs["in_band"]]
     rows = []
     for category in CATEGORIES:
-        values = samples.loc[category]
+        values = of_category(samples, category)
         models = inside.loc[inside["category"] == category, "model"].nunique()
         row: dict[str, object] = {"category": category, "models": models}
         for metric in METRICS:
@@ -183,7 +188,7 @@ def difference(
     Splits are paired: what moves all categories of a split alike does not count as noise. Models
     of different categories are independent.
     """
-    a, b = samples.loc[low, metric], samples.loc[high, metric]
+    a, b = of_category(samples, low)[metric], of_category(samples, high)[metric]
     if samples.attrs["unit"] == "split":
         return (b - a).mean(), (b - a).sem()
     return b.mean() - a.mean(), np.hypot(a.sem(), b.sem())

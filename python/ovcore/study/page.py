@@ -103,6 +103,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["fixed"] = _fixed
     bases = [first.cards[m].name for m in first.bases]
     outside = models[~models["in_band"]].sort_values("accuracy")
     return environment.get_template("page.html.j2").render(
@@ -127,6 +128,10 @@ def render(
         specifications=json.dumps(specifications, sort_keys=True).replace("<", "\\u003c"),
         plotly=get_plotlyjs(),
     )
+
+
+def _fixed(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if value == value else "–"
 
 
 def _best_partner(pairs: pd.DataFrame) -> dict[str, Any]:
