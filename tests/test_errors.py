@@ -131,7 +131,9 @@ def test_merging_leaves_the_parts_alone(rng: np.random.Generator) -> None:
 def test_repr_tells_sizes_and_accuracies() -> None:
     errors = ov.pack_errors(np.array([[0, 0, 1, 1], [0, 0, 0, 1]]), np.zeros(4, int))
     assert repr(errors) == "ErrorBits(2 models x 4 samples, accuracy 0.5000 to 0.7500)"
-    assert repr(ov.JointErrors.from_errors(errors)) == "JointErrors(2 models, 4 samples)"
+    counts = ov.JointErrors.from_errors(errors)
+    assert repr(counts) == "JointErrors(2 models x 4 samples, accuracy 0.5000 to 0.7500)"
+    assert repr(ov.JointErrors.empty(2)) == "JointErrors(2 models x 0 samples)"
 
 
 LOGITS = np.zeros((2, 4, 3))

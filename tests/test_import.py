@@ -9,7 +9,21 @@ import sys
 
 import pytest
 
-MODULES = ["", "pairwise", "errors", "calibration", "ensembles", "comparison", "store"]
+MODULES = [
+    "",
+    "agreement",
+    "calibration",
+    "comparison",
+    "ensembles",
+    "errors",
+    "groups",
+    "intervals",
+    "packing",
+    "pairwise",
+    "significance",
+    "store",
+    "topk",
+]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

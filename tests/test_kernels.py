@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ovcore import _dispatch, _reference
+from ovcore._arrays import Typed
 
 SIZES = [0, 1, 63, 64, 65, 127, 1000]
+INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
 DTYPES = ["float32", "float64", "float16", "bfloat16"]
 
 
@@ -30,11 +32,11 @@ def as_bits(values: np.ndarray, dtype: str) -> np.ndarray:
 def pack(backend: str, logits: np.ndarray, dtype: str, target: np.ndarray, workers: int = 2) -> Any:
     """Words, predictions and rows without prediction, into poisoned outputs of a padded width."""
     n_words = -(-len(target) // 1024) * 16
-    words = np.zeros(n_words, np.uint64)
-    words[: -(-len(target) // 64)] = 0xDEADBEEF
-    preds = np.full(len(target), 77, np.int32)
-    without = _dispatch.choose(backend).pack_errors(logits, dtype, target, words, preds, workers)
-    return words, preds, without
+    words = np.full((1, n_words), 0xDEADBEEF, np.uint64)
+    preds = np.full((1, len(target)), 77, np.int32)
+    kernel = _dispatch.choose(backend).pack_errors
+    (without,) = kernel([Typed(logits, dtype)], target, words, preds, workers, None)
+    return words[0], preds[0], without
 
 
 def check_pack(backend: str, logits: np.ndarray, dtype: str, target: np.ndarray) -> None:
@@ -113,15 +115,132 @@ def test_pack_errors_on_any_float32(backend: str, logits: np.ndarray) -> None:
     check_pack(backend, logits, "float32", np.zeros(len(logits), np.int64))
 
 
+def test_pack_errors_takes_models_of_different_types(
+    backend: str, rng: np.random.Generator
+) -> None:
+    target = rng.integers(0, 7, 3000)
+    models = [
+        Typed(as_bits(rng.normal(size=(3000, n_classes)), dtype), dtype)
+        for dtype, n_classes in zip(DTYPES, (7, 9, 40, 1), strict=True)
+    ]
+    outputs = []
+    for name in (backend, "reference"):
+        words = np.full((4, 48), 0xDEADBEEF, np.uint64)
+        preds = np.full((4, 3000), 77, np.int32)
+        without = _dispatch.choose(name).pack_errors(models, target, words, preds, 2, None)
+        outputs.append((words, preds, without))
+    np.testing.assert_array_equal(outputs[0][0], outputs[1][0])
+    np.testing.assert_array_equal(outputs[0][1], outputs[1][1])
+    assert outputs[0][2] == outputs[1][2] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("n_samples", [*SIZES, 5000])
+def test_pack_errors_of_predictions_equals_the_oracle(
+    backend: str, n_samples: int, dtype: str, rng: np.random.Generator
+) -> None:
+    info = np.iinfo(dtype)
+    target = rng.integers(0, 3, n_samples)
+    preds = rng.choice(np.array([0, 1, 2, 3, info.min, info.max], dtype), (3, n_samples))
+    models = [preds[0], np.repeat(preds[1], 2)[::2], preds[2][::-1]]  # strides of all signs
+    outputs = []
+    for name in (backend, "reference"):
+        words = np.full((3, -(-n_samples // 1024) * 16), 0xDEADBEEF, np.uint64)
+        _dispatch.choose(name).pack_errors(models, target, words, None, 2, None)
+        outputs.append(words)
+    np.testing.assert_array_equal(*outputs)
+
+
+def agreement_by_comparing(preds: np.ndarray) -> np.ndarray:
+    return np.array([[(a == b).sum() for b in preds] for a in preds], np.int64)
+
+
+@pytest.mark.parametrize("n_models", [1, 2, 3, 7, 25, 82, 129])
+@pytest.mark.parametrize("n_samples", [1, 63, 64, 65, 127, 511, 512, 513, 1000, 5000])
+def test_joint_agreement_equals_the_oracle(
+    backend: str, n_models: int, n_samples: int, rng: np.random.Generator
+) -> None:
+    if backend == "reference" and n_models * n_samples > 100_000:
+        n_samples = 700  # the oracle compares Python objects
+    preds = rng.integers(0, 5, (n_models, n_samples), dtype=np.int16)
+    agreement = _dispatch.choose(backend).joint_agreement(list(preds), 0, 4, 2, None)
+    assert agreement.dtype == np.int64
+    np.testing.assert_array_equal(agreement, agreement_by_comparing(preds))
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("span", [0, 1, 2, 255, 256, 1000, 65_535])
+def test_joint_agreement_of_any_integers(
+    backend: str, dtype: str, span: int, rng: np.random.Generator
+) -> None:
+    info = np.iinfo(dtype)
+    lowest = max(-7, info.min)
+    highest = min(lowest + span, info.max)
+    preds = rng.integers(lowest, highest, (6, 300), dtype=dtype, endpoint=True)
+    preds[1] = preds[0]
+    preds[2] = preds[0]
+    preds[2, ::3] = highest
+    preds[3] = highest
+    models = [preds[0], np.repeat(preds[1], 2)[::2], preds[2], *preds[3:]]
+    agreement = _dispatch.choose(backend).joint_agreement(models, lowest, highest, 2, None)
+    np.testing.assert_array_equal(agreement, agreement_by_comparing(preds))
+
+
+def test_joint_agreement_over_many_blocks(backend: str, rng: np.random.Generator) -> None:
+    if backend == "reference":
+        pytest.skip("the oracle compares Python objects")
+    preds = rng.integers(0, 300, (500, 2500), dtype=np.uint16)
+    expected = sum((preds == k).astype(np.float32) @ (preds == k).T for k in range(300))
+    for workers in (1, 2, 5):
+        agreement = _dispatch.choose(backend).joint_agreement(list(preds), 0, 299, workers, None)
+        np.testing.assert_array_equal(agreement, expected.astype(np.int64))
+
+
+@pytest.mark.parametrize("n_words", [5_000, 40_000])
+def test_few_models_on_many_samples_are_spread_over_samples(
+    backend: str, n_words: int, rng: np.random.Generator
+) -> None:
+    words = rng.integers(0, 2**64, (3, n_words), dtype=np.uint64)
+    expected = _reference.joint_errors(words, 1, None)
+    for workers in (1, 2, 7):
+        joint = _dispatch.choose(backend).joint_errors(words, workers, None)
+        np.testing.assert_array_equal(joint, expected)
+    preds = words.view(np.uint16)
+    n_samples = preds.shape[1] - 5
+    models = [row[:n_samples] % 50 for row in preds]
+    if backend == "reference":
+        models = [row[:1000] for row in models]
+    agreement = _dispatch.choose(backend).joint_agreement(models, 0, 49, 7, None)
+    np.testing.assert_array_equal(agreement, agreement_by_comparing(np.array(models)))
+
+
+def test_progress_counts_up_and_its_errors_come_out(backend: str) -> None:
+    if backend == "reference":
+        pytest.skip("the oracle reports no progress")
+    seen: list[tuple[int, int]] = []
+    count = _dispatch.choose(backend).joint_errors
+    words = np.zeros((500, 2000), np.uint64)
+    count(words, 2, lambda done, of: seen.append((done, of)))
+    assert seen == sorted(seen)
+    assert all(0 <= done <= of for done, of in seen)
+    assert seen[-1][0] == seen[-1][1] > 1
+
+    def fail(_done: int, _of: int) -> None:
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        count(words, 2, fail)
+
+
 @pytest.mark.parametrize("n_models", [1, 2, 3, 5, 25, 82, 129])
 @pytest.mark.parametrize("n_words", [0, 1, 7, 16, 1023, 1024, 1040])
 def test_joint_errors_equals_the_oracle(
     backend: str, n_models: int, n_words: int, rng: np.random.Generator
 ) -> None:
     words = rng.integers(0, 2**64, (n_models, n_words), dtype=np.uint64)
-    joint = _dispatch.choose(backend).joint_errors(words, 2)
+    joint = _dispatch.choose(backend).joint_errors(words, 2, None)
     assert joint.dtype == np.int64
-    np.testing.assert_array_equal(joint, _reference.joint_errors(words, 1))
+    np.testing.assert_array_equal(joint, _reference.joint_errors(words, 1, None))
 
 
 def test_joint_errors_over_many_blocks(backend: str, rng: np.random.Generator) -> None:
@@ -129,14 +248,14 @@ def test_joint_errors_over_many_blocks(backend: str, rng: np.random.Generator) -
     bits = np.unpackbits(words.view(np.uint8), axis=1).astype(np.float64)
     expected = (bits @ bits.T).astype(np.int64)
     for workers in (1, 2, 5):
-        joint = _dispatch.choose(backend).joint_errors(words, workers)
+        joint = _dispatch.choose(backend).joint_errors(words, workers, None)
         np.testing.assert_array_equal(joint, expected)
 
 
 def test_joint_errors_counts_past_32_bits(backend: str) -> None:
     row = np.full(2**25, 2**64 - 1, np.uint64)  # 2^31 samples, all wrong
     words = np.broadcast_to(row, (2, len(row)))
-    assert (_dispatch.choose(backend).joint_errors(words, 2) == 2**31).all()
+    assert (_dispatch.choose(backend).joint_errors(words, 2, None) == 2**31).all()
 
 
 def test_two_threads_at_once(backend: str, rng: np.random.Generator) -> None:
@@ -145,9 +264,9 @@ def test_two_threads_at_once(backend: str, rng: np.random.Generator) -> None:
     inputs = [rng.integers(0, 2**64, (150, 64), dtype=np.uint64) for _ in range(8)]
     count = _dispatch.choose(backend).joint_errors
     with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda words: count(words, 2), inputs))
+        results = list(pool.map(lambda words: count(words, 2, None), inputs))
     for words, joint in zip(inputs, results, strict=True):
-        np.testing.assert_array_equal(joint, _reference.joint_errors(words, 1))
+        np.testing.assert_array_equal(joint, _reference.joint_errors(words, 1, None))
 
 
 @pytest.mark.skipif("OVCORE_ISA" in os.environ, reason="this is the inner run")
@@ -201,7 +320,7 @@ words = np.zeros((6000, 4096), np.uint64)
 threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 start = time.perf_counter()
 try:
-    backend.joint_errors(words, 1)
+    backend.joint_errors(words, 1, None)
 except KeyboardInterrupt:
     print("interrupted after", time.perf_counter() - start)
 """

@@ -6,16 +6,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import cohen_kappa_score
 
 import ovcore as ov
+from ovcore import _tables
 
 METRICS = [
-    "error_inconsistency",
-    "error_covariance",
-    "error_correlation",
+    "accuracy_difference",
+    "dominance",
     "double_fault",
+    "error_consistency",
+    "error_correlation",
+    "error_covariance",
+    "error_inconsistency",
     "q_statistic",
+    "relative_inconsistency",
 ]
 
 
@@ -28,37 +34,147 @@ def random_errors(
     return wrong, ov.pack_errors(wrong.astype(int), np.zeros(n_samples, int))
 
 
+def definitions(wrong_a: np.ndarray, wrong_b: np.ndarray) -> dict[str, float]:
+    """Every metric of two models as DEFINITIONS.md writes it, on (N,) truth values."""
+    n = len(wrong_a)
+    n11 = sum(not a and not b for a, b in zip(wrong_a, wrong_b, strict=True))
+    n10 = sum(not a and b for a, b in zip(wrong_a, wrong_b, strict=True))
+    n01 = sum(a and not b for a, b in zip(wrong_a, wrong_b, strict=True))
+    n00 = sum(a and b for a, b in zip(wrong_a, wrong_b, strict=True))
+    p_a, p_b = (n11 + n10) / n, (n11 + n01) / n
+    c_obs = (n11 + n00) / n
+    c_exp = p_a * p_b + (1 - p_a) * (1 - p_b)
+    margins = (n11 + n10) * (n01 + n00) * (n11 + n01) * (n10 + n00)
+    higher_wrong, lower_wrong = (wrong_a, wrong_b) if p_a >= p_b else (wrong_b, wrong_a)
+    return {
+        "joint_errors": n00,
+        "accuracy_difference": p_a - p_b,
+        "dominance": (higher_wrong & ~lower_wrong).mean(),
+        "conditional_dominance": (higher_wrong & ~lower_wrong).sum() / higher_wrong.sum(),
+        "double_fault": n00 / n,
+        "error_consistency": (c_obs - c_exp) / (1 - c_exp),
+        "error_correlation": (n11 * n00 - n01 * n10) / margins**0.5,
+        "error_covariance": n00 / n - (1 - p_a) * (1 - p_b),
+        "error_inconsistency": (n10 + n01) / n,
+        "q_statistic": (n11 * n00 - n01 * n10) / (n11 * n00 + n01 * n10),
+        "relative_inconsistency": (1 - c_obs) / (p_a * (1 - p_b) + p_b * (1 - p_a)),
+        "lowest": (1 - (min(p_a, 1 - p_b) + min(1 - p_a, p_b)) - c_exp) / (1 - c_exp),
+        "highest": (min(p_a, p_b) + min(1 - p_a, 1 - p_b) - c_exp) / (1 - c_exp),
+    }
+
+
+def all_metrics(errors: ov.ErrorBits | ov.JointErrors) -> dict[str, Any]:
+    lowest, highest = ov.pairwise.error_consistency_bounds(errors)
+    names = [*METRICS, "joint_errors"]
+    return {name: getattr(ov.pairwise, name)(errors) for name in names} | {
+        "conditional_dominance": ov.pairwise.dominance(errors, conditional=True),
+        "lowest": lowest,
+        "highest": highest,
+    }
+
+
 def test_every_metric_is_its_definition(rng: np.random.Generator) -> None:
     wrong, errors = random_errors(rng)
-    n = wrong.shape[1]
+    results = all_metrics(errors)
     for a in range(len(wrong)):
         for b in range(len(wrong)):
-            n11 = int((~wrong[a] & ~wrong[b]).sum())
-            n10 = int((~wrong[a] & wrong[b]).sum())
-            n01 = int((wrong[a] & ~wrong[b]).sum())
-            n00 = int((wrong[a] & wrong[b]).sum())
-            p_a, p_b = (n11 + n10) / n, (n11 + n01) / n
-            c_obs = (n11 + n00) / n
-            c_exp = p_a * p_b + (1 - p_a) * (1 - p_b)
-            margins = (n11 + n10) * (n01 + n00) * (n11 + n01) * (n10 + n00)
-            expected = {
-                "joint_errors": n00,
-                "error_inconsistency": (n10 + n01) / n,
-                "error_consistency": (c_obs - c_exp) / (1 - c_exp),
-                "error_covariance": n00 / n - (1 - p_a) * (1 - p_b),
-                "error_correlation": (n11 * n00 - n01 * n10) / margins**0.5,
-                "q_statistic": (n11 * n00 - n01 * n10) / (n11 * n00 + n01 * n10),
-                "double_fault": n00 / n,
-            }
+            expected = definitions(wrong[a], wrong[b])
+            assert expected.keys() == results.keys()
             for name, value in expected.items():
-                result = getattr(ov.pairwise, name)(errors)[a, b]
-                assert result == pytest.approx(value, rel=1e-12, abs=1e-15), name
+                assert results[name][a, b] == pytest.approx(value, rel=1e-11, abs=1e-14), name
+
+
+def test_pairs_are_judged_on_the_samples_both_models_have(rng: np.random.Generator) -> None:
+    wrong, errors = random_errors(rng, n_models=4)
+    present = rng.random(wrong.shape) < 0.6
+    present[3] &= ~present[0]  # these two share none
+    logits = np.eye(2)[wrong.astype(int)]
+    logits[~present] = np.nan
+    errors = ov.pack_errors(logits, np.zeros(wrong.shape[1], int), nan_policy="omit")
+    results = all_metrics(errors)
+    for a in range(4):
+        for b in range(4):
+            both = present[a] & present[b]
+            if {a, b} == {0, 3}:
+                assert not both.any()
+                assert results.pop("joint_errors", np.zeros((4, 4)))[a, b] == 0
+                for name, values in results.items():
+                    assert np.isnan(values[a, b]), name
+                continue
+            for name, value in definitions(wrong[a, both], wrong[b, both]).items():
+                if name in results:
+                    assert results[name][a, b] == pytest.approx(value, rel=1e-11, abs=1e-14), name
+    replaced = ov.pairwise.error_consistency(errors, replace_undefined_by=0.5)
+    assert np.isnan(replaced[0, 3])  # undefined is one thing, unknown another
+    np.testing.assert_array_equal(replaced, results["error_consistency"])
+
+
+def test_slabs_of_pairs_make_no_difference(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, errors = random_errors(rng, n_models=13)
+    whole = all_metrics(errors)
+    monkeypatch.setattr(_tables, "_SLAB", 3 * 13 + 5)
+    in_slabs = all_metrics(errors)
+    for name, values in whole.items():
+        np.testing.assert_array_equal(in_slabs[name], values, err_msg=name)
+    perfect = ov.pack_errors(np.zeros((13, 5), int), np.zeros(5, int))
+    with pytest.warns(RuntimeWarning, match="undefined for 91 pairs") as warned:
+        ov.pairwise.error_consistency(perfect)
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+
+
+def test_slabs_of_pairs_meet_every_pair_once(rng: np.random.Generator) -> None:
+    _, errors = random_errors(rng, n_models=7)
+    counts = ov.JointErrors.from_errors(errors)
+    n_met, joint = np.zeros((7, 7), int), np.zeros((7, 7))
+    for rows, cols, table in _tables.pair_slabs(counts, 3):
+        assert table.n00.shape[1] <= 3
+        n_met[rows, cols] += 1
+        joint[rows, cols] = table.n00
+    np.testing.assert_array_equal(n_met, np.triu(np.ones((7, 7), int)))
+    np.testing.assert_array_equal(joint, np.triu(counts.joint))
+
+
+def test_bounds_of_consistency_are_reached_and_never_passed(rng: np.random.Generator) -> None:
+    n = 12
+    for n_wrong_a in range(1, n):
+        for n_wrong_b in range(1, n):
+            first, last = np.arange(n) < n_wrong_a, np.arange(n) >= n - n_wrong_b
+            nested, shuffled = np.arange(n) < n_wrong_b, rng.permutation(last)
+            wrong = np.array([first, last, nested, shuffled]).astype(int)
+            errors = ov.pack_errors(wrong, np.zeros(n, int))
+            lowest, highest = ov.pairwise.error_consistency_bounds(errors)
+            kappa = ov.pairwise.error_consistency(errors)
+            assert kappa[0, 1] == pytest.approx(lowest[0, 1], abs=1e-12)
+            assert kappa[0, 2] == pytest.approx(highest[0, 2], abs=1e-12)
+            assert lowest[0, 3] - 1e-12 <= kappa[0, 3] <= highest[0, 3] + 1e-12
+            assert highest[0, 0] == 1
+
+
+def test_accuracy_difference_is_antisymmetric_and_relative_inconsistency_one_less_kappa(
+    rng: np.random.Generator,
+) -> None:
+    _, errors = random_errors(rng)
+    difference = ov.pairwise.accuracy_difference(errors)
+    np.testing.assert_array_equal(difference, -difference.T)
+    accuracy = errors.accuracy()
+    np.testing.assert_allclose(difference, accuracy[:, None] - accuracy, atol=1e-15)
+    relative = ov.pairwise.relative_inconsistency(errors)
+    np.testing.assert_allclose(relative, 1 - ov.pairwise.error_consistency(errors), atol=1e-15)
+
+
+def test_every_name_is_listed() -> None:
+    for name in ov.pairwise.__all__:
+        assert callable(getattr(ov.pairwise, name))
+    assert sorted(METRICS) == sorted(metric.__name__ for metric in ov.pairwise.FORMULAS)
 
 
 def test_error_bits_and_joint_errors_give_the_same(rng: np.random.Generator) -> None:
     _, errors = random_errors(rng)
     counts = ov.JointErrors.from_errors(errors)
-    for name in [*METRICS, "error_consistency", "joint_errors"]:
+    for name in [*METRICS, "joint_errors", "mcnemar"]:
         metric = getattr(ov.pairwise, name)
         np.testing.assert_array_equal(metric(errors), metric(counts))
 
@@ -107,7 +223,13 @@ def test_undefined_consistency_is_nan_and_counted() -> None:
     with pytest.warns(RuntimeWarning, match="undefined for 1 pair "):
         assert np.isnan(ov.pairwise.error_consistency(always_wrong)).all()
     replaced = ov.pairwise.error_consistency(perfect_perfect_good, replace_undefined_by=1.0)
-    assert replaced[0, 1] == 1.0
+    np.testing.assert_array_equal(replaced, [[1, 1, 0], [1, 1, 0], [0, 0, 1]])
+    with pytest.warns(RuntimeWarning, match="relative inconsistency is undefined for 3 pairs"):
+        relative = ov.pairwise.relative_inconsistency(perfect_perfect_good)
+    np.testing.assert_array_equal(relative, [[np.nan, np.nan, 1], [np.nan, np.nan, 1], [1, 1, 0]])
+    replaced = ov.pairwise.relative_inconsistency(perfect_perfect_good, replace_undefined_by=0.0)
+    assert replaced[0, 1] == 0
+    assert np.isnan(ov.pairwise.error_consistency_bounds(perfect_perfect_good)[0][0, 1])
 
 
 def test_zero_denominators_are_nan() -> None:
@@ -115,10 +237,12 @@ def test_zero_denominators_are_nan() -> None:
     assert np.isnan(ov.pairwise.q_statistic(errors)[0, 1])
     assert np.isnan(ov.pairwise.error_correlation(errors)[0, 1])
     assert ov.pairwise.error_correlation(errors)[1, 1] == 1
+    assert np.isnan(ov.pairwise.dominance(errors, conditional=True)[0, 1])  # one is always right
+    assert ov.pairwise.dominance(errors)[0, 1] == 0
 
 
 def test_no_sample_and_wrong_types_are_refused() -> None:
-    for name in [*METRICS, "error_consistency"]:
+    for name in [*METRICS, "error_consistency_bounds", "mcnemar"]:
         with pytest.raises(ValueError, match="no samples"):
             getattr(ov.pairwise, name)(ov.JointErrors.empty(2))
     with pytest.raises(TypeError, match="expected ErrorBits or JointErrors, got ndarray"):
@@ -127,8 +251,20 @@ def test_no_sample_and_wrong_types_are_refused() -> None:
 
 def test_one_model_gives_one_by_one(rng: np.random.Generator) -> None:
     _, errors = random_errors(rng, n_models=1)
-    for name in METRICS:
-        assert getattr(ov.pairwise, name)(errors).shape == (1, 1)
+    for name, values in all_metrics(errors).items():
+        assert values.shape == (1, 1), name
+    assert ov.pairwise.mcnemar(errors).tolist() == [[1.0]]
+
+
+def test_tensors_give_tensors(rng: np.random.Generator) -> None:
+    wrong, errors = random_errors(rng)
+    target = torch.zeros(wrong.shape[1], dtype=torch.int64)
+    of_tensors = ov.pack_errors(torch.from_numpy(wrong.astype(int)), target)
+    expected = all_metrics(errors) | {"mcnemar": ov.pairwise.mcnemar(errors)}
+    results = all_metrics(of_tensors) | {"mcnemar": ov.pairwise.mcnemar(of_tensors)}
+    for name, values in results.items():
+        assert isinstance(values, torch.Tensor), name
+        np.testing.assert_array_equal(values.numpy(), expected[name])
 
 
 def check_against_reference(preds: Any, target: Any, reference: Any, backend: str) -> None:

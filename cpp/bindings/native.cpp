@@ -3,11 +3,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "arrays.hpp"
 #include "ovcore/kernels.hpp"
+#include "pairs.hpp"
 #include "parallel.hpp"
 
 namespace ovcore::bindings {
@@ -17,78 +21,145 @@ using Words = py::array_t<std::uint64_t>;
 using Target = py::array_t<std::int64_t>;
 using Preds = py::array_t<std::int32_t>;
 
-template <class T>
-std::int64_t pack_errors_of(MatrixView<const T> logits, const std::int64_t* target,
-                            std::uint64_t* words, std::int32_t* preds, int workers) {
-  constexpr std::int64_t bytes_per_second = 10'000'000'000, bytes_per_task = 1 << 21;
-  const std::int64_t row_bytes = std::max<std::int64_t>(logits.cols * sizeof(T), 1);
-  const std::int64_t words_per_task =
-      std::max<std::int64_t>(bytes_per_task / (row_bytes * samples_per_word), 1);
-  const std::int64_t samples_per_task = words_per_task * samples_per_word;
-  const double seconds = static_cast<double>(logits.rows * row_bytes) / bytes_per_second;
-  std::atomic<std::int64_t> without_prediction{0};
+constexpr std::int64_t bytes_per_second = 10'000'000'000, bytes_per_task = 1 << 21;
 
-  py::gil_scoped_release others;
-  for_each_task((logits.rows + samples_per_task - 1) / samples_per_task,
-                workers_worth_starting(workers, seconds), [&](std::int64_t task) {
-                  const std::int64_t first = task * samples_per_task;
-                  const Range samples{first, std::min(first + samples_per_task, logits.rows)};
-                  without_prediction += pack_errors(logits, target, samples, words, preds);
-                });
-  return without_prediction;
+// Packs some samples of one model, and returns how many of them have no prediction.
+using PackTask = std::function<std::int64_t(Range)>;
+
+template <class T>
+PackTask pack_logits(const py::array& logits, const std::int64_t* target, std::uint64_t* words,
+                     std::int32_t* preds) {
+  return [=, view = matrix<T>(logits)](Range samples) {
+    return pack_errors(view, target, samples, words, preds);
+  };
 }
 
-std::int64_t pack_errors_binding(const py::array& logits, const std::string& dtype,
-                                 const Target& target, Words& words, std::optional<Preds>& preds,
-                                 int workers) {
+PackTask pack_logits(const std::string& dtype, const py::array& logits, const std::int64_t* target,
+                     std::uint64_t* words, std::int32_t* preds) {
   require(logits.ndim() == 2 && logits.shape(1) >= 1, "expected (N, K) logits with K >= 1");
-  const std::int64_t n_samples = logits.shape(0);
-  const std::int64_t n_words = (n_samples + samples_per_word - 1) / samples_per_word;
-  require(words.ndim() == 1 && words.shape(0) >= n_words, "too few words for the samples");
-  const std::int64_t* of = vector<std::int64_t>(target, n_samples);
-  std::uint64_t* to = writable_vector<std::uint64_t>(words, words.shape(0));
-  std::fill(to + n_words, to + words.shape(0), std::uint64_t{0});
-  std::int32_t* also = preds ? writable_vector<std::int32_t>(*preds, n_samples) : nullptr;
-
-  instruction_set();  // refuses an impossible OVCORE_ISA here, not in a thread
-  if (dtype == "float32") return pack_errors_of(matrix<float>(logits), of, to, also, workers);
-  if (dtype == "float64") return pack_errors_of(matrix<double>(logits), of, to, also, workers);
-  if (dtype == "float16") return pack_errors_of(matrix<float16>(logits), of, to, also, workers);
-  if (dtype == "bfloat16") return pack_errors_of(matrix<bfloat16>(logits), of, to, also, workers);
+  if (dtype == "float32") return pack_logits<float>(logits, target, words, preds);
+  if (dtype == "float64") return pack_logits<double>(logits, target, words, preds);
+  if (dtype == "float16") return pack_logits<float16>(logits, target, words, preds);
+  if (dtype == "bfloat16") return pack_logits<bfloat16>(logits, target, words, preds);
   throw std::invalid_argument("unexpected element type " + dtype);
 }
 
-py::array_t<std::int64_t> joint_errors_binding(const Words& words, int workers) {
-  const MatrixView<const std::uint64_t> bits = matrix<std::uint64_t>(words);
-  const std::int64_t n_models = bits.rows;
+PackTask pack_preds(const py::array& preds, const std::int64_t* target, std::uint64_t* words) {
+  const Integers classes(preds);
+  return [=](Range samples) -> std::int64_t {
+    for (std::int64_t n = samples.first; n < samples.last; n += Integers::most) {
+      const Range part{n, std::min(n + Integers::most, samples.last)};
+      std::int64_t values[Integers::most];
+      classes.read(part, 0, values);
+      pack_errors(values, target + n, {0, part.last - n}, words + n / samples_per_word);
+    }
+    return 0;
+  };
+}
+
+std::vector<std::int64_t> pack_errors_binding(const py::sequence& models, const Target& target,
+                                              Words& words, std::optional<Preds>& preds,
+                                              int workers, const Progress& progress) {
+  const std::int64_t n_models = static_cast<std::int64_t>(models.size());
+  const std::int64_t n_samples = target.size();
+  const std::int64_t n_words = (n_samples + samples_per_word - 1) / samples_per_word;
+  const std::int64_t* of = vector<std::int64_t>(target, n_samples);
+  const MatrixView<std::uint64_t> to = writable_matrix<std::uint64_t>(words, n_models);
+  require(to.cols >= n_words, "too few words for the samples");
+  MatrixView<std::int32_t> also;
+  if (preds) {
+    also = writable_matrix<std::int32_t>(*preds, n_models);
+    require(also.cols == n_samples, "expected a prediction for each sample");
+  }
   instruction_set();  // refuses an impossible OVCORE_ISA here, not in a thread
-  py::array_t<std::int64_t> out({n_models, n_models});
-  const MatrixView<std::int64_t> joint{out.mutable_data(), n_models, n_models, n_models};
 
-  // Blocks of the upper triangle; smaller ones for few models, so that every thread has work.
-  constexpr std::int64_t largest_block = 96, words_per_second = 10'000'000'000;
-  const std::int64_t block = n_models >= 4 * largest_block ? largest_block : largest_block / 4;
-  const std::int64_t n_blocks = (n_models + block - 1) / block;
-  const double seconds = static_cast<double>(n_models) * static_cast<double>(n_models) *
-                         static_cast<double>(bits.cols) / 2 / words_per_second;
+  std::vector<PackTask> packs;
+  std::int64_t row_bytes = 1;
+  for (std::int64_t m = 0; m < n_models; ++m) {
+    std::fill(to.row(m) + n_words, to.row(m) + to.cols, std::uint64_t{0});
+    const py::object model = models[static_cast<std::size_t>(m)];
+    if (py::isinstance<py::tuple>(model)) {
+      const auto [values, dtype] = model.cast<std::pair<py::array, std::string>>();
+      require(values.shape(0) == n_samples, "a model has an unexpected number of samples");
+      packs.push_back(pack_logits(dtype, values, of, to.row(m), preds ? also.row(m) : nullptr));
+      row_bytes = std::max<std::int64_t>(row_bytes, values.itemsize() * values.shape(1));
+    } else {
+      const py::array classes = model.cast<py::array>();
+      require(classes.ndim() == 1 && classes.shape(0) == n_samples, "expected (N,) predictions");
+      packs.push_back(pack_preds(classes, of, to.row(m)));
+      row_bytes = std::max<std::int64_t>(row_bytes, classes.itemsize());
+    }
+  }
 
+  const std::int64_t words_per_task = bytes_per_task / (row_bytes * samples_per_word) + 1;
+  const std::int64_t samples_per_task = words_per_task * samples_per_word;
+  const std::int64_t tasks_per_model = (n_samples + samples_per_task - 1) / samples_per_task;
+  const double seconds = static_cast<double>(n_models) * static_cast<double>(n_samples) *
+                         static_cast<double>(row_bytes) / bytes_per_second;
+  std::vector<std::atomic<std::int64_t>> without_prediction(n_models);
   {
     py::gil_scoped_release others;
-    for_each_task(n_blocks * n_blocks, workers_worth_starting(workers, seconds),
+    for_each_task(n_models * tasks_per_model, workers_worth_starting(workers, seconds), progress,
                   [&](std::int64_t task) {
-                    const std::int64_t first_row = task / n_blocks * block;
-                    const std::int64_t first_col = task % n_blocks * block;
-                    if (first_col < first_row) return;
-                    const Range rows{first_row, std::min(first_row + block, n_models)};
-                    const Range cols{first_col, std::min(first_col + block, n_models)};
-                    joint_errors(bits, rows, cols, joint);
-                    if (first_row == first_col) return;
-                    for (std::int64_t j = cols.first; j < cols.last; ++j)
-                      for (std::int64_t i = rows.first; i < rows.last; ++i)
-                        joint.row(j)[i] = joint.row(i)[j];
+                    const std::int64_t m = task / tasks_per_model;
+                    const std::int64_t first = task % tasks_per_model * samples_per_task;
+                    const Range samples{first, std::min(first + samples_per_task, n_samples)};
+                    without_prediction[m] += packs[m](samples);
                   });
   }
-  return out;
+  return {without_prediction.begin(), without_prediction.end()};
+}
+
+py::array_t<std::int64_t> joint_errors_binding(const Words& words, int workers,
+                                               const Progress& progress) {
+  instruction_set();
+  const PairCost cost{row_padding_words, 20e9};
+  return count_pairs(
+      matrix<std::uint64_t>(words), cost, workers, progress,
+      [](auto part, Range rows, Range cols, auto joint) { joint_errors(part, rows, cols, joint); });
+}
+
+py::array_t<std::int64_t> joint_agreement_binding(const py::sequence& preds, std::int64_t lowest,
+                                                  std::int64_t highest, int workers,
+                                                  const Progress& progress) {
+  require(highest >= lowest && highest - lowest < 1 << 16, "classes span more than 65,536");
+  instruction_set();
+  std::int64_t n_planes = 1;
+  while ((highest - lowest) >> n_planes != 0) ++n_planes;
+  std::vector<Integers> models;
+  for (const py::handle model : preds) models.emplace_back(model.cast<py::array>());
+  const auto n_models = static_cast<std::int64_t>(models.size());
+  const std::int64_t n_samples = models.empty() ? 0 : models[0].size();
+  for (const Integers& model : models)
+    require(model.size() == n_samples, "models differ in their number of samples");
+
+  constexpr std::int64_t block_samples = plane_words * samples_per_word;
+  const std::int64_t block_words = n_planes * plane_words;
+  const std::int64_t n_words = (n_samples + block_samples - 1) / block_samples * block_words;
+  AlignedWords planes(n_models, n_words);
+  const PairCost cost{block_words, 40e9};
+  const double seconds = static_cast<double>(n_models * n_samples) / 1e9;
+  {
+    py::gil_scoped_release others;
+    for_each_task(n_models, workers_worth_starting(workers, seconds), Progress{},
+                  [&](std::int64_t m) {
+                    for (std::int64_t n = 0; n < n_samples; n += Integers::most) {
+                      const Range part{n, std::min(n + Integers::most, n_samples)};
+                      std::uint16_t classes[Integers::most];
+                      models[m].read(part, lowest, classes);
+                      pack_classes(classes, n_planes, {0, part.last - n},
+                                   planes.row(m) + n / block_samples * block_words);
+                    }
+                  });
+  }
+  const MatrixView<const std::uint64_t> all = planes.view();
+  return count_pairs(all, cost, workers, progress,
+                     [&](auto part, Range rows, Range cols, auto agreement) {
+                       const std::int64_t before = (part.data - all.data) / block_words;
+                       const std::int64_t held = part.cols / block_words * block_samples;
+                       const std::int64_t left = n_samples - before * block_samples;
+                       joint_agreement(part, n_planes, std::min(held, left), rows, cols, agreement);
+                     });
 }
 
 }  // namespace
@@ -96,13 +167,16 @@ py::array_t<std::int64_t> joint_errors_binding(const Words& words, int workers) 
 PYBIND11_MODULE(_native, module) {
   module.doc() = "CPU kernels of ovcore; see cpp/include/ovcore/kernels.hpp for their contracts.";
   module.def("instruction_set", &instruction_set, "Instruction set of the kernels in use.");
-  module.def(
-      "pack_errors", &pack_errors_binding, py::arg("logits").noconvert(), py::arg("dtype"),
-      py::arg("target").noconvert(), py::arg("words").noconvert(), py::arg("preds").noconvert(),
-      py::arg("workers"),
-      "Errors of one model: fills words (W,) and preds (N,), returns rows without prediction.");
+  module.def("pack_errors", &pack_errors_binding, py::arg("models"), py::arg("target").noconvert(),
+             py::arg("words").noconvert(), py::arg("preds").noconvert(), py::arg("workers"),
+             py::arg("progress"),
+             "Errors of M models: fills words (M, W) and, of logits, preds (M, N); returns each "
+             "model's rows without a prediction.");
   module.def("joint_errors", &joint_errors_binding, py::arg("words").noconvert(),
-             py::arg("workers"), "Joint errors (M, M) of error bits (M, W).");
+             py::arg("workers"), py::arg("progress"), "Joint errors (M, M) of error bits (M, W).");
+  module.def("joint_agreement", &joint_agreement_binding, py::arg("preds"), py::arg("lowest"),
+             py::arg("highest"), py::arg("workers"), py::arg("progress"),
+             "Samples for which each two of M models predict the same class, of M arrays (N,).");
 }
 
 }  // namespace ovcore::bindings

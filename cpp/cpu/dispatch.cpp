@@ -66,9 +66,25 @@ std::int64_t pack_errors(MatrixView<const bfloat16> logits, const std::int64_t* 
   return kernels().pack_errors_bf16(logits, target, samples, words, preds);
 }
 
+void pack_errors(const std::int64_t* preds, const std::int64_t* target, Range samples,
+                 std::uint64_t* words) {
+  kernels().pack_preds(preds, target, samples, words);
+}
+
 void joint_errors(MatrixView<const std::uint64_t> words, Range rows, Range cols,
                   MatrixView<std::int64_t> joint) {
   kernels().joint_errors(words, rows, cols, joint);
+}
+
+void pack_classes(const std::uint16_t* classes, std::int64_t n_planes, Range samples,
+                  std::uint64_t* planes) {
+  kernels().pack_classes(classes, n_planes, samples, planes);
+}
+
+void joint_agreement(MatrixView<const std::uint64_t> planes, std::int64_t n_planes,
+                     std::int64_t n_samples, Range rows, Range cols,
+                     MatrixView<std::int64_t> agreement) {
+  kernels().joint_agreement(planes, n_planes, n_samples, rows, cols, agreement);
 }
 
 }  // namespace ovcore

@@ -15,13 +15,21 @@ using PackErrors = std::int64_t (*)(MatrixView<const T>, const std::int64_t*, Ra
 using JointErrors = void (*)(MatrixView<const std::uint64_t>, Range, Range,
                              MatrixView<std::int64_t>);
 
+using PackPreds = void (*)(const std::int64_t*, const std::int64_t*, Range, std::uint64_t*);
+using PackClasses = void (*)(const std::uint16_t*, std::int64_t, Range, std::uint64_t*);
+using JointAgreement = void (*)(MatrixView<const std::uint64_t>, std::int64_t, std::int64_t, Range,
+                                Range, MatrixView<std::int64_t>);
+
 struct KernelTable {
   const char* name;
   PackErrors<float> pack_errors_f32;
   PackErrors<double> pack_errors_f64;
   PackErrors<float16> pack_errors_f16;
   PackErrors<bfloat16> pack_errors_bf16;
+  PackPreds pack_preds;
   JointErrors joint_errors;
+  PackClasses pack_classes;
+  JointAgreement joint_agreement;
 };
 
 namespace baseline {

@@ -12,21 +12,27 @@ array([[0.  , 0.25, 0.25],
        [0.25, 0.5 , 0.  ]])
 """
 
-from ovcore import calibration, ensembles, pairwise
+from ovcore import calibration, ensembles, groups, intervals, pairwise, significance
 from ovcore._dispatch import BackendUnavailableError
 from ovcore.comparison import Comparison, compare
-from ovcore.errors import ErrorBits, JointErrors, pack_errors
+from ovcore.errors import ErrorBits, JointErrors
+from ovcore.packing import pack_errors
+from ovcore.topk import TopK
 
 __all__ = [
     "BackendUnavailableError",
     "Comparison",
     "ErrorBits",
     "JointErrors",
+    "TopK",
     "calibration",
     "compare",
     "ensembles",
+    "groups",
+    "intervals",
     "pack_errors",
     "pairwise",
+    "significance",
 ]
 
 

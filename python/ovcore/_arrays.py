@@ -6,6 +6,7 @@ are looked up in ``sys.modules``.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any, NamedTuple, TypeAlias
 
@@ -73,8 +74,36 @@ def view(array: Array, name: str) -> Typed:
     if "numpy.ma" in sys.modules and isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array: drop or fill what is masked")
     if not isinstance(array, np.ndarray) and hasattr(array, "__dlpack__"):
-        return _typed(np.from_dlpack(array))
+        return _import(array, name)
     return _typed(np.asarray(array))
+
+
+def adopt(data: Any, name: str) -> Array:
+    """Data that tells its shape and element type: itself, or what it holds, not copied if it can.
+
+    Arrays of any library pass through; what offers ``__dlpack__`` alone, lists and tables are read.
+    """
+    if hasattr(data, "shape") and hasattr(data, "dtype"):
+        return data
+    if hasattr(data, "__dlpack__"):
+        return _import(data, name).values if device_of(data) == "cpu" else data
+    return np.asarray(data)
+
+
+def _import(array: Any, name: str) -> Typed:
+    """Through DLPack; bfloat16, which numpy refuses there, through torch or ``__array__``."""
+    try:
+        return _typed(np.from_dlpack(array))
+    except (BufferError, RuntimeError, TypeError) as error:
+        if "torch" in sys.modules:
+            with contextlib.suppress(BufferError, RuntimeError, TypeError):
+                return view(sys.modules["torch"].from_dlpack(array), name)
+        if hasattr(array, "__array__"):
+            return _typed(np.asarray(array))
+        raise TypeError(
+            f"{name} offers __dlpack__ but cannot be imported: {error} "
+            "(bfloat16 needs torch to be imported, or __array__)"
+        ) from error
 
 
 def _typed(values: NDArray[Any]) -> Typed:

@@ -11,10 +11,14 @@ import importlib
 import operator
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ovcore._arrays import Typed
+from ovcore._progress import Progress
 
 _LADDER = ("native", "numba")  # "reference" runs only when named
 _MOST_WORKERS = 1024
@@ -29,15 +33,26 @@ class Backend(Protocol):
 
     def pack_errors(
         self,
-        logits: NDArray[Any],
-        dtype: str,
+        models: Sequence[Typed | NDArray[np.integer[Any]]],  # M logits (N, K), or classes (N,)
         target: NDArray[np.int64],
         words: NDArray[np.uint64],
         preds: NDArray[np.int32] | None,
         workers: int,
-    ) -> int: ...
+        progress: Progress | None,
+    ) -> list[int]: ...
 
-    def joint_errors(self, words: NDArray[np.uint64], workers: int) -> NDArray[np.int64]: ...
+    def joint_errors(
+        self, words: NDArray[np.uint64], workers: int, progress: Progress | None
+    ) -> NDArray[np.int64]: ...
+
+    def joint_agreement(
+        self,
+        preds: Sequence[NDArray[np.integer[Any]]],  # M classes (N,), lowest <= class <= highest
+        lowest: int,
+        highest: int,
+        workers: int,
+        progress: Progress | None,
+    ) -> NDArray[np.int64]: ...
 
 
 class BackendUnavailableError(RuntimeError):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ovcore import _arrays
 from ovcore._arrays import Array, Typed
+from ovcore.topk import TopK
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -22,26 +23,33 @@ class Logits(NamedTuple):
     n_samples: int
     n_classes: int
     library: str
+    ignored: NDArray[np.bool_] | None  # (N,) samples to leave out; their target reads 0
 
 
 class Preds(NamedTuple):
-    """Checked predictions of M models on N samples."""
+    """Checked predictions of M models on the N samples that are not ignored."""
 
-    models: list[NDArray[np.integer]]  # M views (N,)
+    models: list[NDArray[np.integer]]  # M arrays (N,)
     target: NDArray[np.int64]  # (N,), each >= 0
     n_samples: int
     library: str
+    absent: dict[int, NDArray[np.bool_]]  # (N,) samples that a model has no prediction for
 
 
 def read(
-    data: Array | Sequence[Array], target: Array, *, name: str = "preds_or_logits"
+    data: Array | TopK | Sequence[Array | TopK],
+    target: Array,
+    *,
+    ignore_index: int | None = None,
+    name: str = "preds_or_logits",
 ) -> Logits | Preds:
     """Tells logits from predictions and checks either against the target.
 
     Args:
         data: (M, N, K) floating or a sequence of M arrays (N, K): logits.
-            (M, N) integer or a sequence of M arrays (N,): predicted classes.
+            (M, N) integer or a sequence of M arrays (N,), or stored top-k outputs: predictions.
         target: (N,) integer.
+        ignore_index: samples whose target is this are left out.
         name: what the caller calls ``data``.
 
     Raises:
@@ -49,55 +57,21 @@ def read(
         ValueError: a wrong shape, no model, no sample, mixed devices, a target out of range.
     """
     arrays = _split(data, name)
-    _refuse_mixed_devices(
-        [*arrays, target], [*(f"{name}[{m}]" for m in range(len(arrays))), "target"]
-    )
-    models = [_arrays.view(array, f"{name}[{m}]") for m, array in enumerate(arrays)]
+    _refuse_mixed_devices([*arrays, target], [*_names(arrays, name), "target"])
     labels = _read_target(target)
-    n_samples = models[0].values.shape[0] if models[0].values.ndim else 0
-    library = _arrays.library_of(arrays[0])
-
-    for m, model in enumerate(models):
-        if model.values.shape != models[0].values.shape:
-            raise ValueError(
-                f"{name}[{m}] has shape {model.values.shape}, but {name}[0] has "
-                f"{models[0].values.shape}"
-            )
+    n_samples = _shape_of(arrays, name)[0]
     if n_samples != len(labels):
         raise ValueError(f"{name} has {n_samples} samples but target has {len(labels)}")
-    if n_samples == 0:
-        raise ValueError(f"{name} has no samples")
+    return _read(arrays, labels, ignore_index, name)
 
-    if models[0].values.ndim == 1:
-        for m, model in enumerate(models):
-            if model.values.dtype.kind not in "iu" or model.dtype == "bfloat16":
-                raise TypeError(f"{name}[{m}] has one axis, so integer classes: got {model.dtype}")
-        _check_range(labels, None)
-        return Preds([model.values for model in models], labels, n_samples, library)
 
-    n_classes = models[0].values.shape[1]
-    if n_classes == 0:
-        raise ValueError(f"{name} has no classes: expected (M, N, K) with K >= 1")
-    for m, model in enumerate(models):
-        if model.dtype not in _FLOATS:
-            raise TypeError(
-                f"{name}[{m}] has two axes, so (N, K) logits in {', '.join(_FLOATS)}: "
-                f"got {model.dtype}"
-            )
-        if not model.values.dtype.isnative:
-            raise TypeError(
-                f"{name}[{m}] is in foreign byte order ({model.values.dtype.str}); "
-                "pass a converted copy"
-            )
-        if not model.values.flags.aligned:
-            raise ValueError(f"{name}[{m}] is not aligned to its elements; pass a copy")
-        if n_classes > 1 and model.values.strides[1] != model.values.itemsize:
-            raise ValueError(
-                f"{name}[{m}] is not contiguous along classes "
-                f"(strides {model.values.strides} bytes); pass a contiguous copy"
-            )
-    _check_range(labels, n_classes)
-    return Logits(models, labels, n_samples, n_classes, library)
+def read_predictions(
+    data: Array | TopK | Sequence[Array | TopK], *, name: str = "preds_or_logits"
+) -> Logits | Preds:
+    """Like :func:`read` where nobody asks what is right: every target reads 0."""
+    arrays = _split(data, name)
+    _refuse_mixed_devices(arrays, _names(arrays, name))
+    return _read(arrays, np.zeros(_shape_of(arrays, name)[0], np.int64), None, name)
 
 
 def read_logits(logits: Array | Sequence[Array], target: Array, *, name: str = "logits") -> Logits:
@@ -105,29 +79,114 @@ def read_logits(logits: Array | Sequence[Array], target: Array, *, name: str = "
     inputs = read(logits, target, name=name)
     if isinstance(inputs, Preds):
         raise TypeError(
-            f"{name} must be (M, N, K) or a sequence of M arrays (N, K): got predicted classes, "
-            "which carry no confidences"
+            f"{name} must be (M, N, K) or a sequence of M arrays (N, K): got predicted classes or "
+            "stored top-k outputs, which do not carry all confidences"
         )
     return inputs
 
 
-def refuse_rows_without_prediction(counts: Sequence[int]) -> None:
-    """Raises where a model has rows with NaN, or with -inf throughout; ``counts`` is (M,)."""
-    for m, count in enumerate(counts):
-        if count:
-            raise ValueError(
-                f"model {m} has {count} sample{'s' if count > 1 else ''} without a prediction "
-                "(NaN among the logits, or -inf throughout)"
+def _read(
+    arrays: Sequence[Array | TopK], labels: NDArray[np.int64], ignore_index: int | None, name: str
+) -> Logits | Preds:
+    """Models and as many labels as they have samples, checked."""
+    shape = _shape_of(arrays, name)
+    n_samples = shape[0]
+    if n_samples == 0:
+        raise ValueError(f"{name} has no samples")
+    ignored = None if ignore_index is None else labels == ignore_index
+    if ignored is not None and ignored.all():
+        raise ValueError(f"all {n_samples} samples have the ignored target {ignore_index}")
+
+    are_preds = len(shape) == 1 or any(isinstance(array, TopK) for array in arrays)
+    n_classes = None if len(shape) == 1 else shape[1]
+    if n_classes == 0:
+        raise ValueError(f"{name} has no classes: expected (M, N, K) with K >= 1")
+    _check_range(labels, n_classes, ignored)
+    library = _library_of(arrays[0])
+    if are_preds:
+        return _read_preds(arrays, labels, ignored, library, name)
+    assert n_classes is not None
+    models = [_read_model(array, f"{name}[{m}]") for m, array in enumerate(arrays)]
+    if ignored is not None:
+        labels = np.where(ignored, 0, labels)
+    return Logits(models, labels, n_samples, n_classes, library, ignored)
+
+
+def _shape_of(arrays: Sequence[Array | TopK], name: str) -> tuple[int, ...]:
+    """(N,) or (N, K), the same for every model."""
+    shapes = [tuple(map(int, array.shape)) for array in arrays]
+    for m, shape in enumerate(shapes):
+        if shape != shapes[0]:
+            raise ValueError(f"{name}[{m}] has shape {shape}, but {name}[0] has {shapes[0]}")
+    return shapes[0]
+
+
+def _names(arrays: Sequence[Array | TopK], name: str) -> list[str]:
+    return [f"{name}[{m}]" for m in range(len(arrays))]
+
+
+def _read_model(array: Array, name: str) -> Typed:
+    """One model's logits (N, K) as kernels read them."""
+    model = _arrays.view(array, name)
+    values = model.values
+    if model.dtype not in _FLOATS:
+        raise TypeError(
+            f"{name} has two axes, so (N, K) logits in {', '.join(_FLOATS)}: got {model.dtype}"
+        )
+    if not values.dtype.isnative:
+        raise TypeError(
+            f"{name} is in foreign byte order ({values.dtype.str}); pass a converted copy"
+        )
+    if not values.flags.aligned:
+        raise ValueError(f"{name} is not aligned to its elements; pass a copy")
+    if values.shape[1] > 1 and values.strides[1] != values.itemsize:
+        raise ValueError(
+            f"{name} is not contiguous along classes "
+            f"(strides {values.strides} bytes); pass a contiguous copy"
+        )
+    return model
+
+
+def _read_preds(
+    arrays: Sequence[Array | TopK],
+    labels: NDArray[np.int64],
+    ignored: NDArray[np.bool_] | None,
+    library: str,
+    name: str,
+) -> Preds:
+    keep = None if ignored is None else ~ignored
+    models: list[NDArray[np.integer]] = []
+    absent: dict[int, NDArray[np.bool_]] = {}
+    for m, array in enumerate(arrays):
+        if isinstance(array, TopK):
+            classes = array.predictions()
+        elif len(array.shape) == 1:
+            classes, dtype = _arrays.view(array, f"{name}[{m}]")
+            if classes.dtype.kind not in "iu" or dtype == "bfloat16":
+                raise TypeError(f"{name}[{m}] has one axis, so integer classes: got {dtype}")
+        else:
+            raise TypeError(
+                f"{name}[{m}] holds logits, but another model holds stored top-k outputs: "
+                "pass the same kind for all models"
             )
+        if keep is not None:
+            classes = classes[keep]
+        if isinstance(array, TopK) and (classes < 0).any():
+            absent[m] = classes < 0
+        models.append(np.require(classes, classes.dtype.newbyteorder("="), ["A"]))
+    target = labels if keep is None else labels[keep]
+    return Preds(models, target, len(target), library, absent)
 
 
-def _split(data: Array | Sequence[Array], name: str) -> list[Array]:
+def _split(data: Array | TopK | Sequence[Array | TopK], name: str) -> list[Array | TopK]:
     """The M arrays of one model each."""
-    is_sequence = isinstance(data, list | tuple)
-    if is_sequence and len(data) == 0:
+    if isinstance(data, list | tuple) and len(data) == 0:
         raise ValueError(f"{name} has no models")
-    if is_sequence and any(hasattr(array, "shape") for array in data):
-        arrays = [array if hasattr(array, "shape") else np.asarray(array) for array in data]
+    if isinstance(data, list | tuple) and any(_is_array(array) for array in data):
+        arrays = [
+            array if isinstance(array, TopK) else _arrays.adopt(array, f"{name}[{m}]")
+            for m, array in enumerate(data)
+        ]
         for m, array in enumerate(arrays):
             if len(array.shape) not in (1, 2):
                 raise ValueError(
@@ -135,11 +194,10 @@ def _split(data: Array | Sequence[Array], name: str) -> list[Array]:
                     f"got shape {tuple(array.shape)}"
                 )
         return arrays
-    is_array = hasattr(data, "shape") and hasattr(data, "dtype")
-    whole: Array = data if is_array else np.asarray(data)
+    whole: Array = data if isinstance(data, TopK) else _arrays.adopt(data, name)
     shape = tuple(whole.shape)
-    kind = str(whole.dtype)
-    if len(shape) == 2 and "float" in kind:
+    kind = "top-k outputs" if isinstance(whole, TopK) else str(whole.dtype)
+    if len(shape) == 2 and ("float" in kind or isinstance(whole, TopK)):
         raise ValueError(
             f"{name} must be (M, N, K) logits or (M, N) integer classes, got {kind} {shape}; "
             "for the logits of one model pass [logits]"
@@ -153,6 +211,14 @@ def _split(data: Array | Sequence[Array], name: str) -> list[Array]:
     return [whole[m] for m in range(shape[0])]
 
 
+def _is_array(data: object) -> bool:
+    return hasattr(data, "shape") or hasattr(data, "__dlpack__")
+
+
+def _library_of(array: Array | TopK) -> str:
+    return array.library if isinstance(array, TopK) else _arrays.library_of(array)
+
+
 def _read_target(target: Array) -> NDArray[np.int64]:
     labels = _arrays.view(target, "target").values
     if labels.ndim != 1:
@@ -164,12 +230,16 @@ def _read_target(target: Array) -> NDArray[np.int64]:
     return np.require(labels, np.int64, ["C_CONTIGUOUS", "ALIGNED"])
 
 
-def _check_range(labels: NDArray[np.int64], n_classes: int | None) -> None:
+def _check_range(
+    labels: NDArray[np.int64], n_classes: int | None, ignored: NDArray[np.bool_] | None
+) -> None:
     outside = labels < 0
     expected = "a class >= 0"
     if n_classes is not None:
         outside |= labels >= n_classes
         expected = f"a class in 0..{n_classes - 1}"
+    if ignored is not None:
+        outside &= ~ignored
     if outside.any():
         first = int(np.argmax(outside))
         raise ValueError(
@@ -178,8 +248,8 @@ def _check_range(labels: NDArray[np.int64], n_classes: int | None) -> None:
         )
 
 
-def _refuse_mixed_devices(arrays: Sequence[Array], names: Sequence[str]) -> None:
-    devices = [_arrays.device_of(array) for array in arrays]
+def _refuse_mixed_devices(arrays: Sequence[Array | TopK], names: Sequence[str]) -> None:
+    devices = ["cpu" if isinstance(a, TopK) else _arrays.device_of(a) for a in arrays]
     for device, name in zip(devices, names, strict=True):
         if device != devices[0]:
             raise ValueError(f"{names[0]} is on {devices[0]} but {name} is on {device}")

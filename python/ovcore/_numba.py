@@ -6,83 +6,169 @@ a pool of Python threads, which run together because the kernels release the GIL
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 from numpy.typing import NDArray
 
-from ovcore._arrays import Typed, widen
+from ovcore._arrays import Typed
+from ovcore._numba_tiles import (
+    LANES,
+    PLANE_WORDS,
+    TILE_COLS,
+    TILE_ROWS,
+    count_both,
+    count_differing,
+)
+from ovcore._numba_tiles import popcount as _popcount
+from ovcore._progress import Progress
 
-_SAMPLES_PER_TASK = 4096  # a multiple of 64; also the tile in which 16-bit floats are widened
-_BLOCK = 48  # models a side
+_BYTES_PER_TASK = 1 << 21
+_BLOCK = 192  # models a side
+_CHUNK_BLOCKS = 4  # of 512 samples counted at a time, so that a block's rows stay in cache
+_INFINITY: dict[
+    str, np.signedinteger[Any]
+] = {  # bits of +inf, by element type; the signed integers that elements are read as
+    "float16": np.int16(0x7C00),
+    "bfloat16": np.int16(0x7F80),
+    "float32": np.int32(0x7F800000),
+    "float64": np.int64(0x7FF0000000000000),
+}
 
 
 def pack_errors(
-    logits: NDArray[Any],
-    dtype: str,
+    models: Sequence[Typed | NDArray[np.integer[Any]]],
     target: NDArray[np.int64],
     words: NDArray[np.uint64],
     preds: NDArray[np.int32] | None,
     workers: int,
-) -> int:
+    progress: Progress | None,
+) -> list[int]:
     """See :func:`ovcore._reference.pack_errors`."""
     n_samples = len(target)
-    out = np.empty(n_samples, np.int32) if preds is None else preds
+    row_bytes = max(_row_bytes(model) for model in models)
+    samples_per_task = (_BYTES_PER_TASK // (64 * row_bytes) + 1) * 64
+    tasks_per_model = -(-n_samples // samples_per_task)
+    words[:, (n_samples + 63) // 64 :] = 0
 
     def task(i: int) -> int:
-        rows = slice(i * _SAMPLES_PER_TASK, min((i + 1) * _SAMPLES_PER_TASK, n_samples))
-        values = widen(Typed(logits, dtype), rows)
-        to = words[rows.start // 64 : (rows.stop + 63) // 64]
-        return int(_pack_errors(values, target[rows], to, out[rows]))
+        m, part = divmod(i, tasks_per_model)
+        rows = slice(part * samples_per_task, min((part + 1) * samples_per_task, n_samples))
+        to = words[m, rows.start // 64 : (rows.stop + 63) // 64]
+        model = models[m]
+        if not isinstance(model, Typed):
+            _pack_preds(model[rows], target[rows], to)
+            return 0
+        predicted = np.empty(rows.stop - rows.start, np.int32) if preds is None else preds[m, rows]
+        infinity = _INFINITY[model.dtype]
+        keys = model.values[rows].view(infinity.dtype)
+        return int(_pack_logits(keys, infinity, target[rows], to, predicted))
 
-    words[(n_samples + 63) // 64 :] = 0
-    return sum(_for_each_task(-(-n_samples // _SAMPLES_PER_TASK), workers, task))
+    counts = _for_each_task(len(models) * tasks_per_model, workers, progress, task)
+    return [
+        sum(counts[m * tasks_per_model : (m + 1) * tasks_per_model]) for m in range(len(models))
+    ]
 
 
-def joint_errors(words: NDArray[np.uint64], workers: int) -> NDArray[np.int64]:
+def joint_errors(
+    words: NDArray[np.uint64], workers: int, progress: Progress | None
+) -> NDArray[np.int64]:
     """See :func:`ovcore._reference.joint_errors`."""
-    n_models = len(words)
-    joint = np.zeros((n_models, n_models), np.int64)
-    starts = range(0, n_models, _BLOCK)
-    blocks = [(i, j) for i in starts for j in starts if i <= j]
+    rows = np.ascontiguousarray(words)
+    joint = np.zeros((len(rows), len(rows)), np.int64)
+    blocks = list(_blocks(len(rows)))
 
     def task(block: int) -> None:
-        i, j = blocks[block]
-        _joint_errors(words, i, min(i + _BLOCK, n_models), j, min(j + _BLOCK, n_models), joint)
+        _joint_errors(rows, *blocks[block], joint)
 
-    _for_each_task(len(blocks), workers, task)
+    _for_each_task(len(blocks), workers, progress, task)
     return joint
 
 
-def _for_each_task(n_tasks: int, workers: int, task: Callable[[int], Any]) -> list[Any]:
-    if workers == 1 or n_tasks <= 1:
+def joint_agreement(
+    preds: Sequence[NDArray[np.integer[Any]]],
+    lowest: int,
+    highest: int,
+    workers: int,
+    progress: Progress | None,
+) -> NDArray[np.int64]:
+    """See :func:`ovcore._reference.joint_agreement`."""
+    n_models, n_samples = len(preds), len(preds[0])
+    n_planes = max(1, (highest - lowest).bit_length())
+    planes = np.zeros((n_models, -(-n_samples // 512), n_planes, PLANE_WORDS), np.uint64)
+    agreement = np.zeros((n_models, n_models), np.int64)
+    blocks = list(_blocks(n_models))
+
+    def pack(m: int) -> None:
+        _pack_classes(preds[m], lowest, planes[m])
+
+    def task(block: int) -> None:
+        _joint_agreement(planes, n_samples, *blocks[block], agreement)
+
+    _for_each_task(n_models, workers, None, pack)
+    _for_each_task(len(blocks), workers, progress, task)
+    return agreement
+
+
+def _row_bytes(model: Typed | NDArray[np.integer[Any]]) -> int:
+    values = model.values if isinstance(model, Typed) else model
+    return values.itemsize * (values.shape[1] if values.ndim == 2 else 1)
+
+
+def _blocks(n_models: int) -> Iterator[tuple[int, int, int, int]]:
+    """First and last row, first and last column of blocks that cover the pairs i <= j."""
+    for i in range(0, n_models, _BLOCK):
+        for j in range(i, n_models, _BLOCK):
+            yield i, min(i + _BLOCK, n_models), j, min(j + _BLOCK, n_models)
+
+
+def _for_each_task(
+    n_tasks: int, workers: int, progress: Progress | None, task: Callable[[int], Any]
+) -> list[Any]:
+    if n_tasks <= 1 or (workers == 1 and progress is None):
         return [task(i) for i in range(n_tasks)]
     with ThreadPoolExecutor(min(workers, n_tasks)) as pool:
-        return list(pool.map(task, range(n_tasks)))
+        futures = [pool.submit(task, i) for i in range(n_tasks)]
+        try:
+            pending = set(futures)
+            while pending:  # the main thread waits in short naps, so that Ctrl-C is seen
+                _, pending = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
+                if progress is not None:
+                    progress(n_tasks - len(pending), n_tasks)
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
 
 @njit(nogil=True, cache=True)
-def _pack_errors(logits, target, words, preds):
+def _pack_logits(bits, infinity, target, words, preds):
+    """Compares floats as integers that order the same way: see cpp/cpu/pack_errors.cpp."""
+    integer = bits.dtype.type  # keeps every step in the narrow type, where loops vectorise
+    sign = 8 * bits.itemsize - 1
+    low_bits = integer(~(np.int64(-1) << sign))
+    minus_infinity = integer(~infinity)
     without_prediction = 0
-    n_samples, n_classes = logits.shape
+    n_samples, n_classes = bits.shape
     for w in range(len(words)):
         word = np.uint64(0)
         for n in range(w * 64, min((w + 1) * 64, n_samples)):
-            best, pred, valid = logits[n, 0], 0, True
-            for k in range(n_classes):
-                value = logits[n, k]
-                if value != value:
-                    valid = False
-                if value > best:
-                    best, pred = value, k
-            if not valid or best == -np.inf:
-                without_prediction += 1
+            row = bits[n]
+            largest = smallest = integer(row[0] ^ ((row[0] >> sign) & low_bits))
+            for k in range(1, n_classes):
+                key = integer(row[k] ^ ((row[k] >> sign) & low_bits))
+                largest = max(largest, key)
+                smallest = min(smallest, key)
+            if largest > infinity or smallest < minus_infinity or largest == minus_infinity:
                 pred = -1
+                without_prediction += 1
+            else:
+                value = integer(largest ^ ((largest >> sign) & low_bits))
+                mask = low_bits if value == 0 else integer(-1)  # +0 and -0 are equal
+                pred = _find_first(row, value, mask)
             preds[n] = pred
             if pred != target[n]:
                 word |= np.uint64(1) << np.uint64(n - w * 64)
@@ -90,38 +176,136 @@ def _pack_errors(logits, target, words, preds):
     return without_prediction
 
 
-@intrinsic
-def _popcount(_context, value):  # noqa: ARG001
-    """llvm.ctpop, which LLVM turns into the chip's vector popcount where it has one."""
+@njit(nogil=True, cache=True)
+def _find_first(row, value, mask):
+    """Index of the first element whose bits under the mask are those of value; there is one."""
+    integer = row.dtype.type
+    k = 0
+    while k + 64 <= len(row):  # a vectorised yes or no for 64, then the exact place
+        found = integer(0)
+        for i in range(k, k + 64):
+            found |= integer(integer((row[i] ^ value) & mask) == 0)
+        if found:
+            break
+        k += 64
+    while (row[k] ^ value) & mask:
+        k += 1
+    return k
 
-    def codegen(_context, builder, _signature, args):
-        kind = ir.IntType(64)
-        function = builder.module.declare_intrinsic("llvm.ctpop", [kind])
-        return builder.call(function, args)
 
-    return types.uint64(types.uint64), codegen
+@njit(nogil=True, cache=True)
+def _pack_preds(preds, target, words):
+    flags = np.zeros(64, np.uint8)  # one byte a sample: loops over bytes vectorise
+    eights = flags.view(np.uint64)
+    for w in range(len(words)):
+        first, last = w * 64, min((w + 1) * 64, len(preds))
+        for i in range(last - first):
+            flags[i] = np.int64(preds[first + i]) != target[first + i]
+        for i in range(last - first, 64):
+            flags[i] = 0
+        words[w] = _pack_flags(eights)
+
+
+@njit(nogil=True, cache=True)
+def _pack_classes(classes, lowest, planes):
+    """Bit planes [block of 512 samples][plane][word] of the classes, less the lowest."""
+    ids = np.zeros(64, np.uint16)
+    flags = np.zeros(64, np.uint8)
+    eights = flags.view(np.uint64)
+    for w in range((len(classes) + 63) // 64):
+        first, last = w * 64, min((w + 1) * 64, len(classes))
+        for i in range(last - first):
+            ids[i] = np.uint16(np.int64(classes[first + i]) - lowest)
+        for i in range(last - first, 64):
+            ids[i] = 0
+        for plane in range(planes.shape[1]):
+            for i in range(64):
+                flags[i] = (ids[i] >> plane) & 1
+            planes[w // PLANE_WORDS, plane, w % PLANE_WORDS] = _pack_flags(eights)
+
+
+@njit(nogil=True, inline="always")
+def _pack_flags(eights):
+    """A word of 64 bytes that are 0 or 1; the product gathers eight bytes' bits in its highest."""
+    word = np.uint64(0)
+    for i in range(8):
+        byte = (eights[i] * np.uint64(0x0102040810204080)) >> np.uint64(56)
+        word |= byte << np.uint64(8 * i)
+    return word
 
 
 @njit(nogil=True, cache=True)
 def _joint_errors(words, row_first, row_last, col_first, col_last, joint):
+    stride = words.shape[1]
+    whole = stride // LANES
+    address = np.int64(words.ctypes.data)
+    tile = np.empty(TILE_ROWS * TILE_COLS, np.int64)
+    for i in range(row_first, row_last, TILE_ROWS):
+        for j in range(max(i, col_first), col_last, TILE_COLS):
+            if i + TILE_ROWS <= row_last and j + TILE_COLS <= col_last:
+                a, b = address + i * stride * 8, address + j * stride * 8
+                count_both(a, b, stride, whole, 1, np.int64(tile.ctypes.data))
+                for r in range(TILE_ROWS):
+                    for c in range(TILE_COLS):
+                        count = tile[r * TILE_COLS + c]
+                        for w in range(whole * LANES, stride):
+                            count += _popcount(words[i + r, w] & words[j + c, w])
+                        joint[i + r, j + c] = count
+                continue
+            for r in range(i, min(i + TILE_ROWS, row_last)):
+                for c in range(j, min(j + TILE_COLS, col_last)):
+                    count = 0
+                    for w in range(stride):
+                        count += _popcount(words[r, w] & words[c, w])
+                    joint[r, c] = count
+    _mirror(row_first, row_last, col_first, col_last, joint)
+
+
+@njit(nogil=True, cache=True)
+def _joint_agreement(planes, n_samples, row_first, row_last, col_first, col_last, agreement):
+    _, n_blocks, n_planes, _ = planes.shape
+    stride = n_blocks * n_planes * PLANE_WORDS
+    address = np.int64(planes.ctypes.data)
+    tile = np.empty(TILE_ROWS * TILE_COLS, np.int64)
+    to = np.int64(tile.ctypes.data)
     for i in range(row_first, row_last):
-        j = max(i, col_first)
-        while j + 4 <= col_last:  # one load of row i serves four columns
-            a, b, c, d, e = words[i], words[j], words[j + 1], words[j + 2], words[j + 3]
-            s0, s1, s2, s3 = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
-            for w in range(words.shape[1]):
-                s0 += _popcount(a[w] & b[w])
-                s1 += _popcount(a[w] & c[w])
-                s2 += _popcount(a[w] & d[w])
-                s3 += _popcount(a[w] & e[w])
-            joint[i, j], joint[i, j + 1], joint[i, j + 2], joint[i, j + 3] = s0, s1, s2, s3
-            j += 4
-        while j < col_last:
-            s = np.uint64(0)
-            for w in range(words.shape[1]):
-                s += _popcount(words[i, w] & words[j, w])
-            joint[i, j] = s
-            j += 1
+        for j in range(col_first, col_last):
+            agreement[i, j] = n_samples
+    for chunk in range(0, n_blocks, _CHUNK_BLOCKS):
+        steps = min(_CHUNK_BLOCKS, n_blocks - chunk)
+        for i in range(row_first, row_last, TILE_ROWS):
+            for j in range(max(i, col_first), col_last, TILE_COLS):
+                if i + TILE_ROWS <= row_last and j + TILE_COLS <= col_last:
+                    for part in range(0, PLANE_WORDS, LANES):
+                        a = address + (i * stride + chunk * n_planes * PLANE_WORDS + part) * 8
+                        b = address + (j * stride + chunk * n_planes * PLANE_WORDS + part) * 8
+                        count_differing(a, b, stride, steps, n_planes, to)
+                        for r in range(TILE_ROWS):
+                            for c in range(TILE_COLS):
+                                agreement[i + r, j + c] -= tile[r * TILE_COLS + c]
+                    continue
+                for r in range(i, min(i + TILE_ROWS, row_last)):
+                    for c in range(j, min(j + TILE_COLS, col_last)):
+                        agreement[r, c] -= _differing(planes[r], planes[c], chunk, chunk + steps)
+    _mirror(row_first, row_last, col_first, col_last, agreement)
+
+
+@njit(nogil=True, cache=True)
+def _differing(a, b, first, last):
+    _, n_planes, n_words = a.shape
+    count = 0
+    for block in range(first, last):
+        for w in range(n_words):
+            differ = np.uint64(0)
+            for plane in range(n_planes):
+                differ |= a[block, plane, w] ^ b[block, plane, w]
+            count += _popcount(differ)
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _mirror(row_first, row_last, col_first, col_last, out):
+    """What tiles wrote below the diagonal is overwritten, like the rest of the lower triangle."""
     for i in range(row_first, row_last):
         for j in range(max(i + 1, col_first), col_last):
-            joint[j, i] = joint[i, j]
+            out[j, i] = out[i, j]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ovcore import _arrays, _inputs
 from ovcore._arrays import Array, Typed
 from ovcore._reference import ensemble_scores, pair_ensemble_hits
-from ovcore.errors import JointErrors, pack
+from ovcore.errors import JointErrors
+from ovcore.packing import pack
 
 __all__ = ["PairEnsembles", "pairs"]
 

@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ovcore import _arrays, _dispatch, _inputs
+from ovcore import _arrays, _bits, _dispatch, _progress
 from ovcore._arrays import Array
 
-__all__ = ["ErrorBits", "JointErrors", "pack_errors"]
+__all__ = ["ErrorBits", "JointErrors"]
 
-_ROW_WORDS = 16  # rows are padded with zeros to whole 128 bytes
+Models: TypeAlias = int | slice | Sequence[int] | Sequence[bool] | NDArray[Any]
+"""Which models: an index, a slice, indices, or one truth value a model."""
 
 
 class ErrorBits:
     """One bit per model and sample, 1 = wrong.
 
-    Made by :func:`pack_errors`. 64 samples share a word: 1,000 models on 50,000 samples take 6 MB.
+    Made by :func:`ovcore.pack_errors`. 64 samples share a word: 1,000 models on 50,000 samples
+    take 6 MB.
 
     Attributes:
         words: (M, W) uint64; bit n % 64 of ``words[m, n // 64]`` is 1 where model m is wrong on
             sample n; zero past the last sample.
+        present: (M, W) uint64, 1 where model m has sample n, or None where every model has all.
         n_samples: N.
         library: the library that results come back in ("numpy" or "torch").
     """
 
     def __init__(
-        self, words: NDArray[np.uint64], n_samples: int, *, library: str = "numpy"
+        self,
+        words: NDArray[np.uint64],
+        n_samples: int,
+        *,
+        present: NDArray[np.uint64] | None = None,
+        library: str = "numpy",
     ) -> None:
         _check_count(n_samples)
-        if words.ndim != 2 or words.dtype != np.uint64 or words.shape[1] * 64 < n_samples:
-            raise ValueError(
-                f"words must be (M, W) uint64 with W >= {-(-n_samples // 64)} "
-                f"for {n_samples} samples, got {words.dtype} {words.shape}"
-            )
-        whole, last = divmod(n_samples, 64)
-        past = words[:, whole:].copy()
-        if past.size:
-            past[:, 0] >>= np.uint64(last)
-        if past.any():
-            raise ValueError(f"words has bits past the last of {n_samples} samples; they must be 0")
-        self.words = np.ascontiguousarray(words)
+        self.words = _bits.checked(words, n_samples, "words")
+        self.present = None
+        if present is not None:
+            self.present = _bits.checked(present, n_samples, "present")
+            if present.shape != words.shape:
+                raise ValueError(f"present has shape {present.shape} but words has {words.shape}")
+            if (words & ~present).any():
+                raise ValueError("words has errors on samples that are not present")
         self.n_samples = n_samples
         self.library = library
 
@@ -55,16 +62,73 @@ class ErrorBits:
         """(M,) samples that each model gets wrong."""
         return np.bitwise_count(self.words).sum(axis=1, dtype=np.int64)
 
+    def n_present(self) -> NDArray[np.int64]:
+        """(M,) samples that each model has."""
+        if self.present is None:
+            return np.full(self.n_models, self.n_samples, np.int64)
+        return np.bitwise_count(self.present).sum(axis=1, dtype=np.int64)
+
     def accuracy(self) -> Array:
-        """(M,) float64 share of samples that each model gets right."""
+        """(M,) float64 share of the samples a model has that it gets right; NaN if it has none."""
         return _accuracy(self)
 
+    def wrong(self) -> NDArray[np.bool_]:
+        """(M, N) where each model is wrong, one byte a sample; False where it lacks the sample."""
+        return _bits.unpack(self.words, self.n_samples)
+
+    def select(self, models: Models) -> ErrorBits:
+        """The errors of some of the models, in the order given."""
+        rows = _positions(models, self.n_models)
+        present = None if self.present is None else self.present[rows]
+        return ErrorBits(self.words[rows], self.n_samples, present=present, library=self.library)
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[ErrorBits]) -> ErrorBits:
+        """The same models on the samples of all parts, one part after the other."""
+        parts = list(parts)
+        if not parts:
+            raise ValueError("nothing to concatenate: expected at least one ErrorBits")
+        for part in parts:
+            if not isinstance(part, ErrorBits):
+                raise TypeError(f"expected ErrorBits, got {type(part).__name__}")
+            if part.n_models != parts[0].n_models:
+                raise ValueError(
+                    f"cannot concatenate errors of {parts[0].n_models} and {part.n_models} models"
+                )
+        sizes = [part.n_samples for part in parts]
+        whole = any(part.present is not None for part in parts)
+        present = [_present_words(part) for part in parts] if whole else None
+        return cls(
+            _bits.concatenate([part.words for part in parts], sizes),
+            sum(sizes),
+            present=None if present is None else _bits.concatenate(present, sizes),
+            library=parts[0].library,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the bits to one .npz file, whole or not at all."""
+        _save(path, words=self.words, present=self.present, n_samples=self.n_samples)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Reads what :meth:`save` wrote. Raises ValueError where the file holds something else."""
+        saved = _load(path, "words", cls.__name__)
+        return cls(saved["words"], int(saved["n_samples"]), present=saved.get("present"))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ErrorBits):
+            return NotImplemented
+        return (
+            self.n_samples == other.n_samples
+            and self.n_models == other.n_models
+            and _bits.same(self.words, other.words)
+            and _bits.same(_present_words(self), _present_words(other))
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # the words can be changed
+
     def __repr__(self) -> str:
-        accuracies = ""
-        if self.n_models and self.n_samples:
-            values = np.asarray(self.accuracy())
-            accuracies = f", accuracy {values.min():.4f} to {values.max():.4f}"
-        return f"ErrorBits({self.n_models} models x {self.n_samples} samples{accuracies})"
+        return _describe(self)
 
 
 class JointErrors:
@@ -74,16 +138,38 @@ class JointErrors:
     every pair, and so every pairwise metric of correctness. Counts of different samples add up:
     ``counts += other`` merges shards, and :meth:`empty` is the identity.
 
+    Where models lack samples, a pair is judged on those that both have; two more matrices count
+    them.
+
     Attributes:
         joint: (M, M) int64, symmetric.
         n_samples: N.
+        shared: (M, M) int64, samples that both models have; None where every model has all.
+        wrong_shared: (M, M) int64, ``[i, j]``: samples that model i gets wrong among those that
+            model j has; None where every model has all.
         library: the library that results come back in ("numpy" or "torch").
     """
 
-    def __init__(self, joint: NDArray[np.int64], n_samples: int, *, library: str = "numpy") -> None:
+    def __init__(
+        self,
+        joint: NDArray[np.int64],
+        n_samples: int,
+        *,
+        shared: NDArray[np.int64] | None = None,
+        wrong_shared: NDArray[np.int64] | None = None,
+        library: str = "numpy",
+    ) -> None:
         _check_count(n_samples)
-        if joint.ndim != 2 or joint.shape[0] != joint.shape[1] or joint.dtype != np.int64:
-            raise ValueError(f"joint must be (M, M) int64, got {joint.dtype} {joint.shape}")
+        for name, matrix in (("joint", joint), ("shared", shared), ("wrong_shared", wrong_shared)):
+            if matrix is not None and (
+                matrix.ndim != 2
+                or matrix.shape[0] != matrix.shape[1]
+                or len(matrix) != len(joint)
+                or matrix.dtype != np.int64
+            ):
+                raise ValueError(f"{name} must be (M, M) int64, got {matrix.dtype} {matrix.shape}")
+        if (shared is None) != (wrong_shared is None):
+            raise ValueError("shared and wrong_shared are given together or not at all")
         wrong = joint.diagonal()
         if len(joint) and not (wrong.min() >= 0 and wrong.max() <= n_samples):
             raise ValueError(
@@ -92,6 +178,8 @@ class JointErrors:
             )
         self.joint = joint
         self.n_samples = n_samples
+        self.shared = shared
+        self.wrong_shared = wrong_shared
         self.library = library
 
     @classmethod
@@ -100,14 +188,32 @@ class JointErrors:
     ) -> JointErrors:
         """Counts the joint errors of all pairs, in O(M^2 N / 512) vector steps.
 
+        Four times the work where models lack samples. Takes the memory of its results alone.
+
         Args:
             errors: error bits of M models.
             backend: "native", "numba" or "reference"; default: the best that can run.
             workers: threads; default: all cores.
         """
+        if not isinstance(errors, ErrorBits):
+            raise TypeError(f"expected ErrorBits, got {type(errors).__name__}")
         count = _dispatch.choose(backend).joint_errors
-        joint = count(errors.words, _dispatch.count_workers(workers))
-        return cls(joint, errors.n_samples, library=errors.library)
+        threads = _dispatch.count_workers(workers)
+        m = errors.n_models
+        rows = errors.words
+        if errors.present is not None:
+            rows = np.concatenate([errors.words, errors.present])
+        with _progress.bar("joint errors") as progress:
+            joint = count(rows, threads, progress)
+        if errors.present is None:
+            return cls(joint, errors.n_samples, library=errors.library)
+        return cls(
+            joint[:m, :m].copy(),
+            errors.n_samples,
+            shared=joint[m:, m:].copy(),
+            wrong_shared=joint[:m, m:].copy(),
+            library=errors.library,
+        )
 
     @classmethod
     def empty(cls, n_models: int) -> JointErrors:
@@ -123,114 +229,164 @@ class JointErrors:
         """(M,) samples that each model gets wrong."""
         return self.joint.diagonal().copy()
 
+    def n_present(self) -> NDArray[np.int64]:
+        """(M,) samples that each model has."""
+        if self.shared is None:
+            return np.full(self.n_models, self.n_samples, np.int64)
+        return self.shared.diagonal().copy()
+
     def accuracy(self) -> Array:
-        """(M,) float64 share of samples that each model gets right."""
+        """(M,) float64 share of the samples a model has that it gets right; NaN if it has none."""
         return _accuracy(self)
 
+    def select(self, models: Models) -> JointErrors:
+        """The counts of some of the models, in the order given."""
+        rows = _positions(models, self.n_models)
+        pick = np.ix_(rows, rows)
+        return JointErrors(
+            self.joint[pick],
+            self.n_samples,
+            shared=None if self.shared is None else self.shared[pick],
+            wrong_shared=None if self.wrong_shared is None else self.wrong_shared[pick],
+            library=self.library,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the counts to one .npz file, whole or not at all."""
+        _save(
+            path,
+            joint=self.joint,
+            n_samples=self.n_samples,
+            shared=self.shared,
+            wrong_shared=self.wrong_shared,
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Reads what :meth:`save` wrote. Raises ValueError where the file holds something else."""
+        saved = _load(path, "joint", cls.__name__)
+        return cls(
+            saved["joint"],
+            int(saved["n_samples"]),
+            shared=saved.get("shared"),
+            wrong_shared=saved.get("wrong_shared"),
+        )
+
     def __iadd__(self, other: JointErrors) -> JointErrors:
-        self._check_same_models(other)
-        self.library = self._library_with(other)
-        self.joint = self.joint + other.joint
-        self.n_samples += other.n_samples
+        total = self + other
+        self.__dict__.update(total.__dict__)
         return self
 
     def __add__(self, other: JointErrors) -> JointErrors:
-        self._check_same_models(other)
-        n_samples = self.n_samples + other.n_samples
-        return JointErrors(self.joint + other.joint, n_samples, library=self._library_with(other))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, JointErrors):
-            return NotImplemented
-        return self.n_samples == other.n_samples and np.array_equal(self.joint, other.joint)
-
-    __hash__ = None  # type: ignore[assignment]  # counts change by +=
-
-    def __repr__(self) -> str:
-        return f"JointErrors({self.n_models} models, {self.n_samples} samples)"
-
-    def _library_with(self, other: JointErrors) -> str:
-        """The first part's library; an empty accumulator takes that of what is merged in."""
-        return self.library if self.n_samples else other.library
-
-    def _check_same_models(self, other: object) -> None:
         if not isinstance(other, JointErrors):
             raise TypeError(f"expected JointErrors to merge, got {type(other).__name__}")
         if self.n_models != other.n_models:
             raise ValueError(f"cannot merge counts of {self.n_models} and {other.n_models} models")
+        shared = wrong_shared = None
+        if self.shared is not None or other.shared is not None:
+            mine, theirs = self._of_shared(), other._of_shared()
+            shared, wrong_shared = mine[0] + theirs[0], mine[1] + theirs[1]
+        return JointErrors(
+            self.joint + other.joint,
+            self.n_samples + other.n_samples,
+            shared=shared,
+            wrong_shared=wrong_shared,
+            # an empty accumulator takes the library of what is merged in
+            library=self.library if self.n_samples else other.library,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, JointErrors):
+            return NotImplemented
+        return (
+            self.n_samples == other.n_samples
+            and np.array_equal(self.joint, other.joint)
+            and all(map(np.array_equal, self._of_shared(), other._of_shared()))
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # counts change by +=
+
+    def __repr__(self) -> str:
+        return _describe(self)
+
+    def _of_shared(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """``shared`` and ``wrong_shared``, also where every model has all samples."""
+        if self.shared is not None and self.wrong_shared is not None:
+            return self.shared, self.wrong_shared
+        shape = self.joint.shape
+        wrong = np.broadcast_to(self.joint.diagonal()[:, None], shape)
+        return np.broadcast_to(np.int64(self.n_samples), shape), wrong
+
+
+def _present_words(errors: ErrorBits) -> NDArray[np.uint64]:
+    if errors.present is not None:
+        return errors.present
+    return _bits.full(errors.n_models, errors.n_samples, errors.words.shape[1])
+
+
+def _positions(models: Models, n_models: int) -> NDArray[np.int64]:
+    if isinstance(models, slice):
+        return np.arange(n_models)[models]
+    asked = np.atleast_1d(np.asarray(models))
+    if asked.size == 0:
+        raise ValueError("no models are selected")
+    if asked.dtype == np.bool_ and asked.shape == (n_models,):
+        return np.flatnonzero(asked)
+    if asked.ndim != 1 or asked.dtype.kind not in "iu":
+        raise TypeError(
+            f"models must be indices or {n_models} truth values, got {asked.dtype} {asked.shape}"
+        )
+    outside = (asked < -n_models) | (asked >= n_models)
+    if outside.any():
+        raise IndexError(f"there is no model {asked[outside][0]}; there are {n_models}")
+    return asked.astype(np.int64) % n_models
+
+
+def _save(path: str | os.PathLike[str], **arrays: ArrayLike | None) -> None:
+    target = Path(path)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            kept = {name: array for name, array in arrays.items() if array is not None}
+            np.savez(file, **kept)  # type: ignore[arg-type]  # no name is allow_pickle
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _load(path: str | os.PathLike[str], key: str, kind: str) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            saved = {name: file[name] for name in file.files}
+    except (ValueError, EOFError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{path} is not a file of {kind}: {error}") from error
+    if key not in saved or "n_samples" not in saved:
+        raise ValueError(f"{path} holds no {kind}: it has {', '.join(saved) or 'nothing'}")
+    return saved
 
 
 def _accuracy(errors: ErrorBits | JointErrors) -> Array:
     if errors.n_samples == 0:
         raise ValueError("accuracy of no samples is undefined")
-    return _arrays.in_library(1 - errors.n_wrong() / errors.n_samples, errors.library)
+    with np.errstate(invalid="ignore"):
+        accuracy = 1 - errors.n_wrong() / errors.n_present()
+    return _arrays.in_library(accuracy, errors.library)
+
+
+def _describe(errors: ErrorBits | JointErrors) -> str:
+    text = f"{errors.n_models} models x {errors.n_samples} samples"
+    n_present = errors.n_present()
+    seen = n_present > 0
+    if seen.any():
+        accuracy = 1 - errors.n_wrong()[seen] / n_present[seen]
+        text += f", accuracy {accuracy.min():.4f} to {accuracy.max():.4f}"
+    if (n_present < errors.n_samples).any():
+        text += f", some models on {n_present.min()} samples"
+    return f"{type(errors).__name__}({text})"
 
 
 def _check_count(n_samples: int) -> None:
     if not isinstance(n_samples, int | np.integer) or n_samples < 0:
         raise ValueError(f"n_samples must be an integer >= 0, got {n_samples!r}")
-
-
-def pack_errors(
-    preds_or_logits: Array | Sequence[Array],  # (M, N, K) floating | (M, N) integer | sequence of M
-    target: Array,  # (N,) integer
-    *,
-    backend: str | None = None,
-    workers: int | None = None,
-) -> ErrorBits:
-    """Packs which model is wrong on which sample into bits.
-
-    A model is wrong where its prediction, the arg max of its logits, differs from the target. On a
-    tie the lowest class wins. +inf wins over everything, -inf never wins.
-
-    Args:
-        preds_or_logits: logits, (M, N, K) or a sequence of M arrays (N, K), in float16, bfloat16,
-            float32 or float64; or predicted classes, (M, N) or a sequence of M arrays (N,), in any
-            integer type. numpy arrays, torch CPU tensors, arrays of other libraries with
-            ``__dlpack__``; bfloat16 from torch and ml_dtypes. Read where they lie, without a
-            converted copy. A negative prediction is always wrong.
-        target: (N,) integer classes.
-        backend: "native", "numba" or "reference"; default: the best that can run.
-        workers: threads; default: all cores.
-
-    Returns:
-        ErrorBits of M models on N samples.
-
-    Raises:
-        ValueError: shapes that do not match, no model or sample, a target out of range, arrays on
-            different devices, a NaN among the logits or a row of only -inf (names the model).
-        TypeError: an element type that is neither floating nor integer.
-
-    >>> import numpy as np
-    >>> pack_errors(np.array([[0, 1, 2], [0, 0, 0]]), np.array([0, 1, 1])).accuracy().round(3)
-    array([0.667, 0.333])
-    """
-    return pack(_inputs.read(preds_or_logits, target), backend=backend, workers=workers)
-
-
-def pack(
-    inputs: _inputs.Logits | _inputs.Preds,
-    *,
-    preds: NDArray[np.int32] | None = None,
-    backend: str | None = None,
-    workers: int | None = None,
-) -> ErrorBits:
-    """:func:`pack_errors` of checked inputs; ``preds`` (M, N) also takes what logits predict."""
-    kernel = _dispatch.choose(backend).pack_errors
-    threads = _dispatch.count_workers(workers)
-    n_words = -(-inputs.n_samples // (64 * _ROW_WORDS)) * _ROW_WORDS
-    words = np.zeros((len(inputs.models), n_words), np.uint64)
-    if isinstance(inputs, _inputs.Preds):
-        for row, classes in zip(words, inputs.models, strict=True):
-            packed = np.packbits(classes != inputs.target, bitorder="little")
-            row.view(np.uint8)[: len(packed)] = packed
-    else:
-        without_prediction = [
-            kernel(
-                model.values, model.dtype, inputs.target, words[m],
-                None if preds is None else preds[m], threads,
-            )
-            for m, model in enumerate(inputs.models)
-        ]  # fmt: skip
-        _inputs.refuse_rows_without_prediction(without_prediction)
-    return ErrorBits(words, inputs.n_samples, library=inputs.library)

@@ -1,70 +1,47 @@
 """How differently do the models of each pair err: every metric is arithmetic on joint errors.
 
-Notation, for models a and b on N samples: n11 both right, n10 only a right, n01 only b right,
-n00 both wrong; p_a, p_b their accuracies. Every function takes :class:`~ovcore.ErrorBits` or
-:class:`~ovcore.JointErrors` of M models and returns an (M, M) float64 matrix in the library that
-the errors came from.
+Notation, for models a (row) and b (column) on N samples: n11 both right, n10 only a right, n01
+only b right, n00 both wrong; p_a, p_b their accuracies. Functions of ``errors`` take
+:class:`~ovcore.ErrorBits` or :class:`~ovcore.JointErrors` of M models and return an (M, M) float64
+matrix in the library that the errors came from. Where models lack samples, all of these are
+counted on the samples that both have; NaN where they share none.
+
+``joint_agreement``, ``label_disagreement``, ``same_wrong_answer`` and ``capa`` compare what was
+predicted, not only whether it was right, and so take predictions. For intervals and standard errors
+see :mod:`ovcore.intervals`; for groups of more than two, :mod:`ovcore.groups`.
 """
 
 from __future__ import annotations
 
-import warnings
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ovcore import _arrays
 from ovcore._arrays import Array
+from ovcore._tables import Formula, Table, Values, as_counts, fill, per_pair, replace_undefined
+from ovcore.agreement import capa, joint_agreement, label_disagreement, same_wrong_answer
 from ovcore.errors import ErrorBits, JointErrors
+from ovcore.significance import mcnemar
 
 __all__ = [
+    "accuracy_difference",
+    "capa",
+    "dominance",
     "double_fault",
     "error_consistency",
+    "error_consistency_bounds",
     "error_correlation",
     "error_covariance",
     "error_inconsistency",
+    "joint_agreement",
     "joint_errors",
+    "label_disagreement",
+    "mcnemar",
     "q_statistic",
+    "relative_inconsistency",
+    "same_wrong_answer",
 ]
-
-
-class _Tables(NamedTuple):
-    """The 2 x 2 tables of all pairs: (M, M) float64, which holds counts up to 2^53 exactly."""
-
-    n11: NDArray[np.float64]
-    n10: NDArray[np.float64]
-    n01: NDArray[np.float64]
-    n00: NDArray[np.float64]
-    n_samples: int
-    library: str
-
-
-def _tables(errors: ErrorBits | JointErrors) -> _Tables:
-    counts = _counts(errors)
-    if counts.n_samples == 0:
-        raise ValueError("pairwise metrics of no samples are undefined")
-    wrong = counts.n_wrong()
-    n00 = counts.joint
-    n10 = wrong[None, :] - n00
-    n01 = wrong[:, None] - n00
-    n11 = counts.n_samples - n00 - n10 - n01
-    return _Tables(
-        n11.astype(np.float64),
-        n10.astype(np.float64),
-        n01.astype(np.float64),
-        n00.astype(np.float64),
-        counts.n_samples,
-        counts.library,
-    )
-
-
-def _counts(errors: ErrorBits | JointErrors) -> JointErrors:
-    if isinstance(errors, JointErrors):
-        return errors
-    if isinstance(errors, ErrorBits):
-        return JointErrors.from_errors(errors)
-    raise TypeError(f"expected ErrorBits or JointErrors, got {type(errors).__name__}")
 
 
 def joint_errors(errors: ErrorBits | JointErrors) -> Array:
@@ -76,8 +53,12 @@ def joint_errors(errors: ErrorBits | JointErrors) -> Array:
     array([[2, 1],
            [1, 2]])
     """
-    counts = _counts(errors)
+    counts = as_counts(errors)
     return _arrays.in_library(counts.joint.copy(), counts.library)
+
+
+def _inconsistency(t: Table) -> Values:
+    return (t.n10 + t.n01) / t.n
 
 
 def error_inconsistency(errors: ErrorBits | JointErrors) -> Array:
@@ -92,8 +73,47 @@ def error_inconsistency(errors: ErrorBits | JointErrors) -> Array:
     array([[0. , 0.5],
            [0.5, 0. ]])
     """
-    t = _tables(errors)
-    return _arrays.in_library((t.n10 + t.n01) / t.n_samples, t.library)
+    return per_pair(errors, _inconsistency)
+
+
+def _by_chance(t: Table) -> Values:
+    """N^2 times the inconsistency of independent errors at the same accuracies, 1 - c_exp."""
+    return t.right_a * t.wrong_b + t.wrong_a * t.right_b
+
+
+def _relative_inconsistency(t: Table) -> Values:
+    return (t.n10 + t.n01) * t.n / _by_chance(t)
+
+
+def relative_inconsistency(
+    errors: ErrorBits | JointErrors, *, replace_undefined_by: float = np.nan
+) -> Array:
+    """Inconsistency relative to chance: inconsistency / [p_a (1 - p_b) + p_b (1 - p_a)].
+
+    1 - kappa: what remains of the inconsistency once the accuracies are accounted for, so that
+    pairs of different accuracy compare. 0 where two models err on the same samples, 1 where they
+    are as inconsistent as independent errors.
+
+    Args:
+        errors: errors of M models.
+        replace_undefined_by: as in :func:`error_consistency`.
+
+    >>> import numpy as np, ovcore as ov
+    >>> errors = ov.pack_errors(np.array([[0, 1, 0, 1], [1, 1, 0, 0]]), np.zeros(4, int))
+    >>> relative_inconsistency(errors)
+    array([[0., 1.],
+           [1., 0.]])
+    """
+    counts = as_counts(errors)
+    relative = fill(counts, _relative_inconsistency)
+    replace_undefined(
+        relative, replace_undefined_by, "relative inconsistency", shared=counts.shared
+    )
+    return _arrays.in_library(relative, counts.library)
+
+
+def _consistency(t: Table) -> Values:
+    return 1 - _relative_inconsistency(t)
 
 
 def error_consistency(
@@ -108,31 +128,55 @@ def error_consistency(
     Args:
         errors: errors of M models.
         replace_undefined_by: value where 1 - c_exp = 0: both models perfect, or both always wrong.
-            With the default, NaN, a warning counts such pairs.
+            With the default, NaN, a warning counts such pairs. Pairs that share no sample stay
+            NaN.
     """
-    t = _tables(errors)
-    right, wrong = t.n11 + t.n10, t.n01 + t.n00  # of the first model; transposed: of the second
-    by_chance = right * wrong.T + wrong * right.T  # (1 - c_exp) N^2
-    undefined = by_chance == 0
-    with np.errstate(invalid="ignore"):
-        kappa = 1 - (t.n10 + t.n01) * t.n_samples / by_chance
-    kappa[undefined] = replace_undefined_by
-    if undefined.any() and np.isnan(replace_undefined_by):
-        pairs = int(np.triu(undefined).sum())
-        warnings.warn(
-            f"error consistency is undefined for {pairs} pair{'s' if pairs > 1 else ''} "
-            "(both models perfect, or both always wrong): NaN",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return _arrays.in_library(kappa, t.library)
+    counts = as_counts(errors)
+    kappa = fill(counts, _consistency)
+    replace_undefined(kappa, replace_undefined_by, "error consistency", shared=counts.shared)
+    return _arrays.in_library(kappa, counts.library)
+
+
+def _lowest_consistency(t: Table) -> Values:
+    apart = np.minimum(t.right_a, t.wrong_b) + np.minimum(t.wrong_a, t.right_b)
+    return 1 - apart * t.n / _by_chance(t)
+
+
+def _highest_consistency(t: Table) -> Values:
+    return 1 - abs(t.wrong_a - t.wrong_b) * t.n / _by_chance(t)
+
+
+def error_consistency_bounds(errors: ErrorBits | JointErrors) -> tuple[Array, Array]:
+    """Lowest and highest error consistency that models of these accuracies can have.
+
+    c_obs lies between 1 - [min(p_a, 1 - p_b) + min(1 - p_a, p_b)], errors kept apart as far as
+    they can be, and min(p_a, p_b) + min(1 - p_a, 1 - p_b) = 1 - |p_a - p_b|, the errors of one
+    among those of the other; both go through the formula of kappa (Geirhos, Meding and Wichmann,
+    2020). NaN where kappa is undefined.
+
+    >>> import numpy as np, ovcore as ov
+    >>> errors = ov.pack_errors(np.array([[0, 0, 0, 1], [1, 1, 0, 0]]), np.zeros(4, int))
+    >>> lowest, highest = error_consistency_bounds(errors)
+    >>> lowest[0, 1], highest[0, 1]  # 1 and 2 errors on 4 samples: apart, or one among the others
+    (np.float64(-0.5), np.float64(0.5))
+    """
+    counts = as_counts(errors)
+    return per_pair(counts, _lowest_consistency), per_pair(counts, _highest_consistency)
+
+
+def _covariance(t: Table) -> Values:
+    return t.n00 / t.n - (t.wrong_a / t.n) * (t.wrong_b / t.n)
 
 
 def error_covariance(errors: ErrorBits | JointErrors) -> Array:
     """Covariance of being wrong: n00 / N - (1 - p_a)(1 - p_b)."""
-    t = _tables(errors)
-    wrong = (t.n01 + t.n00) / t.n_samples
-    return _arrays.in_library(t.n00 / t.n_samples - wrong * wrong.T, t.library)
+    return per_pair(errors, _covariance)
+
+
+def _correlation(t: Table) -> Values:
+    variance_a, variance_b = t.right_a * t.wrong_a, t.right_b * t.wrong_b  # times N^2
+    rho = (t.n11 * t.n00 - t.n01 * t.n10) / np.sqrt(variance_a * variance_b)
+    return np.clip(rho, -1, 1)  # rounding can pass 1
 
 
 def error_correlation(errors: ErrorBits | JointErrors) -> Array:
@@ -141,11 +185,12 @@ def error_correlation(errors: ErrorBits | JointErrors) -> Array:
     (n11 n00 - n01 n10) / sqrt((n11 + n10)(n01 + n00)(n11 + n01)(n10 + n00)); NaN where a model is
     always right or always wrong (Kuncheva and Whitaker, 2003).
     """
-    t = _tables(errors)
-    variance = (t.n11 + t.n10) * (t.n01 + t.n00)  # of the first model, times N^2
-    with np.errstate(invalid="ignore"):
-        rho = (t.n11 * t.n00 - t.n01 * t.n10) / np.sqrt(variance * variance.T)
-    return _arrays.in_library(np.clip(rho, -1, 1), t.library)  # rounding can pass 1
+    return per_pair(errors, _correlation)
+
+
+def _q(t: Table) -> Values:
+    together, apart = t.n11 * t.n00, t.n01 * t.n10
+    return (together - apart) / (together + apart)
 
 
 def q_statistic(errors: ErrorBits | JointErrors) -> Array:
@@ -153,14 +198,67 @@ def q_statistic(errors: ErrorBits | JointErrors) -> Array:
 
     0 for independent errors, 1 where all errors fall together (Kuncheva and Whitaker, 2003).
     """
-    t = _tables(errors)
-    together, apart = t.n11 * t.n00, t.n01 * t.n10
-    with np.errstate(invalid="ignore"):
-        q = (together - apart) / (together + apart)
-    return _arrays.in_library(q, t.library)
+    return per_pair(errors, _q)
+
+
+def _double_fault(t: Table) -> Values:
+    return t.n00 / t.n
 
 
 def double_fault(errors: ErrorBits | JointErrors) -> Array:
     """Share of samples that both models get wrong: n00 / N (Giacinto and Roli, 2001)."""
-    t = _tables(errors)
-    return _arrays.in_library(t.n00 / t.n_samples, t.library)
+    return per_pair(errors, _double_fault)
+
+
+def _dominance(t: Table) -> Values:
+    return np.minimum(t.n10, t.n01) / t.n
+
+
+def _conditional_dominance(t: Table) -> Values:
+    return np.minimum(t.n10, t.n01) / np.minimum(t.wrong_a, t.wrong_b)
+
+
+def dominance(errors: ErrorBits | JointErrors, *, conditional: bool = False) -> Array:
+    """Share of samples right for the lower-accuracy model and wrong for the higher.
+
+    min(n10, n01) / N, as the more accurate model of a pair is the one that is more often right
+    alone. 0 where it dominates: where it gets everything right that the other does (after Mania
+    and Sra, 2020).
+
+    Args:
+        errors: errors of M models.
+        conditional: divide by the errors of the higher-accuracy model instead of by N: of what it
+            gets wrong, the share that the other gets right. NaN where it is always right.
+
+    >>> import numpy as np, ovcore as ov
+    >>> errors = ov.pack_errors(np.array([[0, 0, 0, 1], [1, 1, 0, 0]]), np.zeros(4, int))
+    >>> dominance(errors)[0, 1], dominance(errors, conditional=True)[0, 1]
+    (np.float64(0.25), np.float64(1.0))
+    """
+    return per_pair(errors, _conditional_dominance if conditional else _dominance)
+
+
+def _accuracy_difference(t: Table) -> Values:
+    return (t.wrong_b - t.wrong_a) / t.n
+
+
+def accuracy_difference(errors: ErrorBits | JointErrors) -> Array:
+    """Accuracy of the row's model minus that of the column's: (n10 - n01) / N; antisymmetric.
+
+    Where models lack samples, the accuracies on those that both have.
+    """
+    return per_pair(errors, _accuracy_difference)
+
+
+FORMULAS: Mapping[Callable[..., Array], Formula] = {
+    accuracy_difference: _accuracy_difference,
+    dominance: _dominance,
+    double_fault: _double_fault,
+    error_consistency: _consistency,
+    error_correlation: _correlation,
+    error_covariance: _covariance,
+    error_inconsistency: _inconsistency,
+    q_statistic: _q,
+    relative_inconsistency: _relative_inconsistency,
+}
+"""What each metric computes of a table, for those that resample tables."""

@@ -1,0 +1,31 @@
+"""A progress bar where a person waits: on a terminal, after a second, if tqdm is there."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told now and then how many of how many steps are done; by the calling thread alone."""
+
+
+@contextlib.contextmanager
+def bar(what: str) -> Iterator[Progress | None]:
+    """Yields what a kernel reports its progress to, or None where nobody would see it."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield None
+        return
+    with tqdm(desc=what, delay=1.0, leave=False, bar_format="{l_bar}{bar}| {elapsed}") as shown:
+
+        def report(done: int, of: int) -> None:
+            shown.total = of
+            shown.update(done - shown.n)
+
+        yield report
