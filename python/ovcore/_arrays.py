@@ -55,12 +55,7 @@ def view(array: Array, name: str) -> Typed:
         ValueError: the array lies on another device, or requires grad.
         TypeError: it is not a plain dense array.
     """
-    device = device_of(array)
-    if device != "cpu":
-        raise ValueError(
-            f"{name} is on {device}, but this build of ovcore computes on the CPU: "
-            f"pass {name} in host memory (.cpu() in torch, .get() in cupy)"
-        )
+    _refuse_other_devices(array, name)
     if library_of(array) == "torch":
         torch = sys.modules["torch"]
         if array.requires_grad:
@@ -74,7 +69,7 @@ def view(array: Array, name: str) -> Typed:
     if "numpy.ma" in sys.modules and isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array: drop or fill what is masked")
     if not isinstance(array, np.ndarray) and hasattr(array, "__dlpack__"):
-        return _import(array, name)
+        return view(_import(array, name), name)
     return _typed(np.asarray(array))
 
 
@@ -86,20 +81,30 @@ def adopt(data: Any, name: str) -> Array:
     if hasattr(data, "shape") and hasattr(data, "dtype"):
         return data
     if hasattr(data, "__dlpack__"):
-        return _import(data, name).values if device_of(data) == "cpu" else data
+        _refuse_other_devices(data, name)
+        return _import(data, name)
     return np.asarray(data)
 
 
-def _import(array: Any, name: str) -> Typed:
+def _refuse_other_devices(array: Any, name: str) -> None:
+    device = device_of(array)
+    if device != "cpu":
+        raise ValueError(
+            f"{name} is on {device}, but this build of ovcore computes on the CPU: "
+            f"pass {name} in host memory (.cpu() in torch, .get() in cupy)"
+        )
+
+
+def _import(array: Any, name: str) -> Array:
     """Through DLPack; bfloat16, which numpy refuses there, through torch or ``__array__``."""
     try:
-        return _typed(np.from_dlpack(array))
+        return np.from_dlpack(array)
     except (BufferError, RuntimeError, TypeError) as error:
         if "torch" in sys.modules:
             with contextlib.suppress(BufferError, RuntimeError, TypeError):
-                return view(sys.modules["torch"].from_dlpack(array), name)
+                return sys.modules["torch"].from_dlpack(array)
         if hasattr(array, "__array__"):
-            return _typed(np.asarray(array))
+            return np.asarray(array)
         raise TypeError(
             f"{name} offers __dlpack__ but cannot be imported: {error} "
             "(bfloat16 needs torch to be imported, or __array__)"
