@@ -18,7 +18,16 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 @pytest.fixture(params=["native", "numba", "reference"])
 def backend(request: pytest.FixtureRequest) -> str:
     """Each backend by name; the compiled one may be missing unless the environment requires it."""
-    name: str = request.param
+    return _available(request.param)
+
+
+@pytest.fixture(params=["native", "numba"])
+def fast_backend(request: pytest.FixtureRequest) -> str:
+    """Each backend but the oracle, for what that is too slow for or is compared with."""
+    return _available(request.param)
+
+
+def _available(name: str) -> str:
     try:
         _dispatch.choose(name)
     except BackendUnavailableError as error:

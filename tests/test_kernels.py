@@ -59,6 +59,19 @@ def test_pack_errors_equals_the_oracle(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_classes", [1, 2, 10, 1000])
+def test_pack_errors_of_fifty_thousand_samples(
+    fast_backend: str, n_classes: int, dtype: str, rng: np.random.Generator
+) -> None:
+    """Random bits: every exponent, subnormals, infinities and NaNs of both signs."""
+    kind = "u2" if dtype.endswith("16") else f"u{np.dtype(dtype).itemsize}"
+    bits = np.frombuffer(rng.bytes(50_000 * n_classes * np.dtype(kind).itemsize), kind)
+    logits = bits.reshape(50_000, n_classes)
+    values = logits if dtype == "bfloat16" else logits.view(dtype)
+    check_pack(fast_backend, values, dtype, rng.integers(0, n_classes, 50_000))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_pack_errors_on_ties_zeros_infinities_and_nan(
     backend: str, dtype: str, rng: np.random.Generator
 ) -> None:
@@ -156,7 +169,7 @@ def agreement_by_comparing(preds: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("n_models", [1, 2, 3, 7, 25, 82, 129])
-@pytest.mark.parametrize("n_samples", [1, 63, 64, 65, 127, 511, 512, 513, 1000, 5000])
+@pytest.mark.parametrize("n_samples", [0, 1, 63, 64, 65, 127, 511, 512, 513, 1000, 50_000])
 def test_joint_agreement_equals_the_oracle(
     backend: str, n_models: int, n_samples: int, rng: np.random.Generator
 ) -> None:
@@ -186,13 +199,13 @@ def test_joint_agreement_of_any_integers(
     np.testing.assert_array_equal(agreement, agreement_by_comparing(preds))
 
 
-def test_joint_agreement_over_many_blocks(backend: str, rng: np.random.Generator) -> None:
-    if backend == "reference":
-        pytest.skip("the oracle compares Python objects")
-    preds = rng.integers(0, 300, (500, 2500), dtype=np.uint16)
-    expected = sum((preds == k).astype(np.float32) @ (preds == k).T for k in range(300))
+def test_joint_agreement_over_many_blocks(fast_backend: str, rng: np.random.Generator) -> None:
+    preds = rng.integers(0, 40, (500, 1300), dtype=np.uint16)
+    expected = sum((preds == k).astype(np.float32) @ (preds == k).T for k in range(40))
     for workers in (1, 2, 5):
-        agreement = _dispatch.choose(backend).joint_agreement(list(preds), 0, 299, workers, None)
+        agreement = _dispatch.choose(fast_backend).joint_agreement(
+            list(preds), 0, 39, workers, None
+        )
         np.testing.assert_array_equal(agreement, expected.astype(np.int64))
 
 
@@ -214,11 +227,9 @@ def test_few_models_on_many_samples_are_spread_over_samples(
     np.testing.assert_array_equal(agreement, agreement_by_comparing(np.array(models)))
 
 
-def test_progress_counts_up_and_its_errors_come_out(backend: str) -> None:
-    if backend == "reference":
-        pytest.skip("the oracle reports no progress")
+def test_progress_counts_up_and_its_errors_come_out(fast_backend: str) -> None:
     seen: list[tuple[int, int]] = []
-    count = _dispatch.choose(backend).joint_errors
+    count = _dispatch.choose(fast_backend).joint_errors
     words = np.zeros((500, 2000), np.uint64)
     count(words, 2, lambda done, of: seen.append((done, of)))
     assert seen == sorted(seen)
@@ -233,7 +244,7 @@ def test_progress_counts_up_and_its_errors_come_out(backend: str) -> None:
 
 
 @pytest.mark.parametrize("n_models", [1, 2, 3, 5, 25, 82, 129])
-@pytest.mark.parametrize("n_words", [0, 1, 7, 16, 1023, 1024, 1040])
+@pytest.mark.parametrize("n_words", [0, 1, 2, 7, 16, 784, 1023, 1024, 1040])
 def test_joint_errors_equals_the_oracle(
     backend: str, n_models: int, n_words: int, rng: np.random.Generator
 ) -> None:
@@ -309,28 +320,47 @@ def test_an_unknown_instruction_set_is_refused() -> None:
     assert "OVCORE_ISA=sse9 cannot run here; expected one of" in outcome.stderr
 
 
-def test_ctrl_c_ends_a_long_count() -> None:
-    """A count of about ten seconds ends within one of the signal."""
-    code = """
-import os, signal, threading, time
+@pytest.mark.parametrize(
+    "job",
+    [
+        "joint_errors(np.zeros((6000, 4096), np.uint64), 1, None)",
+        "joint_errors(np.zeros((3, 1 << 28), np.uint64), 2, None)",
+        "joint_agreement([np.zeros(50_000, np.int32)] * 4000, 0, 50_000, 2, None)",
+        "pack_errors([Typed(np.zeros((4000, 5000)), 'float64')] * 500, zeros, bits, None, 2, None)",
+    ],
+)
+def test_ctrl_c_ends_a_long_count(fast_backend: str, job: str) -> None:
+    """A count of some ten seconds ends soon after the signal; how soon, its user sees."""
+    if fast_backend == "numba" and "(3," in job:
+        pytest.skip("three models take numba less than a second: it has no slow instruction set")
+    code = f"""
+import os, signal, threading
 import numpy as np
 from ovcore import _dispatch
-backend = _dispatch.choose("native")
-words = np.zeros((6000, 4096), np.uint64)
-threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-start = time.perf_counter()
+from ovcore._arrays import Typed
+backend = _dispatch.choose({fast_backend!r})
+one, zeros = np.zeros(64, np.int64), np.zeros(4000, np.int64)
+bits = np.zeros((500, 64), np.uint64)
+backend.joint_errors(np.zeros((9, 8), np.uint64), 2, None)  # compiles, where that is still to do
+backend.joint_agreement([one, one], 0, 1, 2, None)
+backend.joint_agreement([one.astype(np.int32)] * 9, 0, 1, 2, None)
+backend.pack_errors([Typed(np.zeros((64, 2)), "float64")], one, bits[:1, :1], None, 2, None)
+done = threading.Event()
+threading.Timer(0.7, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+threading.Timer(30.0, lambda: done.is_set() or os._exit(3)).start()
 try:
-    backend.joint_errors(words, 1, None)
+    backend.{job}
+    print("finished")
 except KeyboardInterrupt:
-    print("interrupted after", time.perf_counter() - start)
+    print("interrupted")
+done.set()
+os._exit(0)
 """
-    pytest.importorskip("ovcore._native")
     outcome = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-uc", code],
         env={**os.environ, "OVCORE_ISA": "baseline"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert outcome.stdout.startswith("interrupted after"), outcome.stdout + outcome.stderr
-    assert float(outcome.stdout.split()[-1]) < 2.5
+    assert outcome.stdout == "interrupted\n", outcome.stdout + outcome.stderr

@@ -6,7 +6,7 @@ a pool of Python threads, which run together because the kernels release the GIL
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -28,6 +28,7 @@ from ovcore._progress import Progress
 
 _BYTES_PER_TASK = 1 << 21
 _BLOCK = 192  # models a side
+_SLICE_WORDS = 4096  # of a model, at least: smaller slices are not worth a task
 _CHUNK_BLOCKS = 4  # of 512 samples counted at a time, so that a block's rows stay in cache
 _INFINITY: dict[
     str, np.signedinteger[Any]
@@ -77,15 +78,7 @@ def joint_errors(
     words: NDArray[np.uint64], workers: int, progress: Progress | None
 ) -> NDArray[np.int64]:
     """See :func:`ovcore._reference.joint_errors`."""
-    rows = np.ascontiguousarray(words)
-    joint = np.zeros((len(rows), len(rows)), np.int64)
-    blocks = list(_blocks(len(rows)))
-
-    def task(block: int) -> None:
-        _joint_errors(rows, *blocks[block], joint)
-
-    _for_each_task(len(blocks), workers, progress, task)
-    return joint
+    return _count_pairs(_joint_errors, np.ascontiguousarray(words), workers, progress)
 
 
 def joint_agreement(
@@ -99,30 +92,40 @@ def joint_agreement(
     n_models, n_samples = len(preds), len(preds[0])
     n_planes = max(1, (highest - lowest).bit_length())
     planes = np.zeros((n_models, -(-n_samples // 512), n_planes, PLANE_WORDS), np.uint64)
-    agreement = np.zeros((n_models, n_models), np.int64)
-    blocks = list(_blocks(n_models))
 
     def pack(m: int) -> None:
         _pack_classes(preds[m], lowest, planes[m])
 
-    def task(block: int) -> None:
-        _joint_agreement(planes, n_samples, *blocks[block], agreement)
-
     _for_each_task(n_models, workers, None, pack)
-    _for_each_task(len(blocks), workers, progress, task)
-    return agreement
+    return n_samples - _count_pairs(_joint_disagreement, planes, workers, progress)
+
+
+def _count_pairs(
+    count: Callable[..., None], rows: NDArray[np.uint64], workers: int, progress: Progress | None
+) -> NDArray[np.int64]:
+    """(M, M) counts of all pairs, as blocks; where these are few, as slices of the second axis."""
+    n_models = len(rows)
+    blocks = [
+        (i, min(i + _BLOCK, n_models), j, min(j + _BLOCK, n_models))
+        for i in range(0, n_models, _BLOCK)
+        for j in range(i, n_models, _BLOCK)
+    ]
+    most = rows[:1].size // _SLICE_WORDS
+    n_slices = max(1, min(4 * workers // max(len(blocks), 1), most, rows.shape[1]))
+    edges = np.linspace(0, rows.shape[1], n_slices + 1).astype(int)
+    parts = np.zeros((n_slices, n_models, n_models), np.int64)
+
+    def task(i: int) -> None:
+        part, block = divmod(i, len(blocks))
+        count(rows[:, edges[part] : edges[part + 1]], *blocks[block], parts[part])
+
+    _for_each_task(len(blocks) * n_slices, workers, progress, task)
+    return parts[0] if n_slices == 1 else parts.sum(axis=0)
 
 
 def _row_bytes(model: Typed | NDArray[np.integer[Any]]) -> int:
     values = model.values if isinstance(model, Typed) else model
     return values.itemsize * (values.shape[1] if values.ndim == 2 else 1)
-
-
-def _blocks(n_models: int) -> Iterator[tuple[int, int, int, int]]:
-    """First and last row, first and last column of blocks that cover the pairs i <= j."""
-    for i in range(0, n_models, _BLOCK):
-        for j in range(i, n_models, _BLOCK):
-            yield i, min(i + _BLOCK, n_models), j, min(j + _BLOCK, n_models)
 
 
 def _for_each_task(
@@ -236,8 +239,8 @@ def _pack_flags(eights):
 
 @njit(nogil=True, cache=True)
 def _joint_errors(words, row_first, row_last, col_first, col_last, joint):
-    stride = words.shape[1]
-    whole = stride // LANES
+    n_words, stride = words.shape[1], words.strides[0] // 8
+    whole = n_words // LANES
     address = np.int64(words.ctypes.data)
     tile = np.empty(TILE_ROWS * TILE_COLS, np.int64)
     for i in range(row_first, row_last, TILE_ROWS):
@@ -248,29 +251,29 @@ def _joint_errors(words, row_first, row_last, col_first, col_last, joint):
                 for r in range(TILE_ROWS):
                     for c in range(TILE_COLS):
                         count = tile[r * TILE_COLS + c]
-                        for w in range(whole * LANES, stride):
+                        for w in range(whole * LANES, n_words):
                             count += _popcount(words[i + r, w] & words[j + c, w])
                         joint[i + r, j + c] = count
                 continue
             for r in range(i, min(i + TILE_ROWS, row_last)):
                 for c in range(j, min(j + TILE_COLS, col_last)):
                     count = 0
-                    for w in range(stride):
+                    for w in range(n_words):
                         count += _popcount(words[r, w] & words[c, w])
                     joint[r, c] = count
     _mirror(row_first, row_last, col_first, col_last, joint)
 
 
 @njit(nogil=True, cache=True)
-def _joint_agreement(planes, n_samples, row_first, row_last, col_first, col_last, agreement):
+def _joint_disagreement(planes, row_first, row_last, col_first, col_last, disagreement):
     _, n_blocks, n_planes, _ = planes.shape
-    stride = n_blocks * n_planes * PLANE_WORDS
+    stride = planes.strides[0] // 8
     address = np.int64(planes.ctypes.data)
     tile = np.empty(TILE_ROWS * TILE_COLS, np.int64)
     to = np.int64(tile.ctypes.data)
     for i in range(row_first, row_last):
         for j in range(col_first, col_last):
-            agreement[i, j] = n_samples
+            disagreement[i, j] = 0
     for chunk in range(0, n_blocks, _CHUNK_BLOCKS):
         steps = min(_CHUNK_BLOCKS, n_blocks - chunk)
         for i in range(row_first, row_last, TILE_ROWS):
@@ -282,12 +285,13 @@ def _joint_agreement(planes, n_samples, row_first, row_last, col_first, col_last
                         count_differing(a, b, stride, steps, n_planes, to)
                         for r in range(TILE_ROWS):
                             for c in range(TILE_COLS):
-                                agreement[i + r, j + c] -= tile[r * TILE_COLS + c]
+                                disagreement[i + r, j + c] += tile[r * TILE_COLS + c]
                     continue
                 for r in range(i, min(i + TILE_ROWS, row_last)):
                     for c in range(j, min(j + TILE_COLS, col_last)):
-                        agreement[r, c] -= _differing(planes[r], planes[c], chunk, chunk + steps)
-    _mirror(row_first, row_last, col_first, col_last, agreement)
+                        differing = _differing(planes[r], planes[c], chunk, chunk + steps)
+                        disagreement[r, c] += differing
+    _mirror(row_first, row_last, col_first, col_last, disagreement)
 
 
 @njit(nogil=True, cache=True)

@@ -54,7 +54,10 @@ def joint_errors(errors: ErrorBits | JointErrors) -> Array:
            [1, 2]])
     """
     counts = as_counts(errors)
-    return _arrays.in_library(counts.joint.copy(), counts.library)
+    joint = (
+        counts.joint.copy() if counts is errors else counts.joint
+    )  # what was just counted is ours
+    return _arrays.in_library(joint, counts.library)
 
 
 def _inconsistency(t: Table) -> Values:
