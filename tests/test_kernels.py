@@ -272,12 +272,35 @@ def test_joint_errors_counts_past_32_bits(backend: str) -> None:
 def test_two_threads_at_once(backend: str, rng: np.random.Generator) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    inputs = [rng.integers(0, 2**64, (150, 64), dtype=np.uint64) for _ in range(8)]
-    count = _dispatch.choose(backend).joint_errors
+    def count(kernels: Any, seed: int) -> list[np.ndarray]:
+        local = np.random.default_rng(seed)
+        preds = local.integers(0, 9, (70, 4000), dtype=np.int16)
+        target = local.integers(0, 9, 4000)
+        words = np.zeros((70, 64), np.uint64)
+        kernels.pack_errors(list(preds), target, words, None, 2, None)
+        some = [row[:300] for row in preds]
+        return [
+            words,
+            kernels.joint_errors(words, 2, None),
+            kernels.joint_agreement(some, 0, 8, 2, None),
+        ]
+
+    seeds = rng.integers(0, 2**32, 8).tolist()
     with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda words: count(words, 2, None), inputs))
-    for words, joint in zip(inputs, results, strict=True):
-        np.testing.assert_array_equal(joint, _reference.joint_errors(words, 1, None))
+        results = list(pool.map(lambda seed: count(_dispatch.choose(backend), seed), seeds))
+    for seed, result in zip(seeds, results, strict=True):
+        for ours, expected in zip(result, count(_reference, seed), strict=True):
+            np.testing.assert_array_equal(ours, expected)
+
+
+def test_pack_errors_of_more_classes_than_16_bits_hold(
+    backend: str, rng: np.random.Generator
+) -> None:
+    for dtype in DTYPES:
+        logits = as_bits(rng.normal(size=(70, 100_003)), dtype)
+        target = rng.integers(0, 100_003, 70)
+        logits[np.arange(0, 70, 2), target[::2]] = as_bits(np.array([9.0]), dtype)[0]
+        check_pack(backend, logits, dtype, target)
 
 
 @pytest.mark.skipif("OVCORE_ISA" in os.environ, reason="this is the inner run")

@@ -1,4 +1,4 @@
-"""A progress bar where a person waits: on a terminal, after a second, if tqdm is there."""
+"""A progress bar where a person waits: on a terminal or in a notebook, after a second, with tqdm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 @contextlib.contextmanager
 def bar(what: str) -> Iterator[Progress | None]:
     """Yields what a kernel reports its progress to, or None where nobody would see it."""
-    if not sys.stderr.isatty():
+    if not (sys.stderr.isatty() or "ipykernel" in sys.modules):
         yield None
         return
     try:
