@@ -1,4 +1,4 @@
-"""A progress bar where a person waits: on a terminal or in a notebook, after a second, with tqdm."""
+"""A progress bar where a person waits: on a terminal or in a notebook, after one second."""
 
 from __future__ import annotations
 
