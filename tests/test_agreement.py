@@ -249,7 +249,6 @@ def with_value(value: float) -> np.ndarray:
         (PROBS, TARGET, np.array([5, 5, 1, 5]), "at most the 5 classes of probs: sample 2 has 1"),
         (PROBS, TARGET, 6, "at least 2 options and at most the 5 classes of probs: sample 0 has 6"),
         (PROBS, TARGET, np.full(3, 5), "n_options must be an integer or (4,) integers"),
-        (PROBS, TARGET, 5.0, "one a sample: got float64 ()"),
         (np.ones((2, 4, 1)), TARGET, None, "sample 0 has 1"),
         (PROBS, TARGET + 3, 3, "target[0] is 3, expected one of its options, 0..2"),
         (PREDS, TARGET, None, "predicted classes need n_options"),
@@ -265,6 +264,12 @@ def test_what_is_no_distribution_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         capa(probs, target, n_options=n_options)
+
+
+def test_options_are_integers() -> None:
+    for n_options in (5.0, torch.tensor(5.0).bfloat16()):
+        with pytest.raises(TypeError, match="n_options must be integer, got"):
+            ov.pairwise.capa(PROBS, TARGET, n_options=n_options)  # type: ignore[arg-type]
 
 
 def test_stored_outputs_have_no_capa() -> None:

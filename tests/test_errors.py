@@ -161,7 +161,7 @@ TARGET = np.zeros(4, int)
         (LOGITS.astype(complex), TARGET, TypeError, "got complex128"),
         (np.zeros((2, 4), bool), TARGET, TypeError, "so integer classes: got bool"),
         (LOGITS, np.zeros((4, 1), int), ValueError, "target must be (N,), got shape (4, 1)"),
-        (LOGITS, np.zeros(4), TypeError, "target must be integer classes, got float64"),
+        (LOGITS, np.zeros(4), TypeError, "target must be integer, got float64"),
         (LOGITS, np.array([0, 3, 1, -1]), ValueError, "target[1] is 3, expected a class in 0..2"),
         (np.zeros((2, 4), int), np.array([0, 3, 1, -1]), ValueError, "target[3] is -1"),
         (LOGITS, np.full(4, 2**63, np.uint64), ValueError, "target has a class beyond 2^63"),
@@ -220,7 +220,7 @@ def test_what_is_no_plain_array_is_refused() -> None:
         ov.JointErrors(np.diag([9, 9]), 5)
     with pytest.raises(ValueError, match="bits past the last of 5 samples"):
         ov.ErrorBits(np.full((1, 1), 1 << 5, np.uint64), 5)
-    with pytest.raises(ValueError, match="n_samples must be an integer >= 0, got -1"):
+    with pytest.raises(ValueError, match="n_samples must be an integer >= 0 and <= 2.62, got -1"):
         ov.JointErrors(np.zeros((2, 2), np.int64), -1)
 
 
@@ -351,7 +351,7 @@ def test_saved_errors_and_counts_come_back(
     assert ov.ErrorBits.load(tmp_path / "errors.npz") == errors
     assert ov.JointErrors.load(tmp_path / "counts") == counts
     assert sorted(p.name for p in tmp_path.iterdir()) == ["counts", "errors.npz"]
-    with pytest.raises(ValueError, match="holds no JointErrors"):
+    with pytest.raises(ValueError, match="is not a file of JointErrors: it has words"):
         ov.JointErrors.load(tmp_path / "errors.npz")
     (tmp_path / "text").write_text("no zip")
     with pytest.raises(ValueError, match="is not a file of ErrorBits"):
@@ -384,5 +384,77 @@ def test_impossible_states_with_missing_samples_are_refused() -> None:
     counts = np.zeros((2, 2), np.int64)
     with pytest.raises(ValueError, match="given together or not at all"):
         ov.JointErrors(counts, 5, shared=counts)
-    with pytest.raises(ValueError, match=r"shared must be \(M, M\) int64"):
+    with pytest.raises(ValueError, match="shared is of 3 models but joint of 2"):
         ov.JointErrors(counts, 5, shared=np.zeros((3, 3), np.int64), wrong_shared=counts)
+
+
+@pytest.mark.parametrize(
+    ("joint", "shared", "wrong_shared"),
+    [
+        ([[1, 9], [9, 1]], None, None),  # err together more often than either errs
+        ([[1, -9], [-9, 1]], None, None),
+        ([[5, 3], [2, 5]], None, None),  # asymmetric
+        ([[8, 2], [2, 7]], None, None),  # 13 different samples wrong of 10
+        ([[1, 0], [0, 1]], [[9, 5], [4, 9]], [[1, 0], [0, 1]]),
+        ([[1, 0], [0, 1]], [[9, 11], [11, 9]], [[1, 0], [0, 1]]),
+        ([[1, 0], [0, 1]], [[9, -7], [-7, 9]], [[1, 0], [0, 1]]),
+        ([[1, 0], [0, 1]], [[9, 5], [5, 9]], [[1, 6], [0, 1]]),
+        ([[1, 0], [0, 1]], [[9, 5], [5, 9]], [[2, 0], [0, 1]]),
+    ],
+)
+def test_counts_that_no_samples_could_give_are_refused(
+    joint: Any, shared: Any, wrong_shared: Any
+) -> None:
+    matrices = [None if m is None else np.array(m) for m in (joint, shared, wrong_shared)]
+    with pytest.raises(ValueError, match="joint|shared"):
+        ov.JointErrors(matrices[0], 10, shared=matrices[1], wrong_shared=matrices[2])
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    errors = ov.pack_errors(np.zeros((2, 500), int), np.zeros(500, int))
+    path = tmp_path / "errors.npz"
+    errors.save(path)
+    whole = path.read_bytes()
+    damaged = [whole[:-4], whole[: len(whole) // 2], whole[:200] + b"?" + whole[201:], b""]
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="is not a file of ErrorBits"):
+            ov.ErrorBits.load(path)
+    np.save(tmp_path / "array.npy", errors.words)
+    with pytest.raises(ValueError, match="is not a file of ErrorBits"):
+        ov.ErrorBits.load(tmp_path / "array.npy")
+    with pytest.raises(ValueError, match="is not a file of JointErrors"):
+        ov.JointErrors.load(tmp_path)
+    for n_samples in (3.7, np.inf, [500, 500]):
+        np.savez(path, words=errors.words, n_samples=n_samples)
+        with pytest.raises(ValueError, match="is not a file of ErrorBits"):
+            ov.ErrorBits.load(path)
+
+
+def test_what_is_no_array_is_named() -> None:
+    for build, message in (
+        (lambda: ov.ErrorBits([[1]], 3), "words must be an (M, W) uint64 array, got list"),
+        (lambda: ov.JointErrors(None, 3), "joint must be an (M, M) int64 array, got NoneType"),
+        (lambda: ov.ErrorBits.concatenate(ov.ErrorBits(np.zeros((1, 1), np.uint64), 3)), "got one"),
+    ):
+        with pytest.raises(TypeError, match=re.escape(message)):
+            build()  # type: ignore[no-untyped-call]
+    with pytest.raises(ValueError, match="preds_or_logits cannot be read as an array"):
+        ov.pack_errors([[0, 1], [0]], np.zeros(2, int))
+    with pytest.raises(ValueError, match="n_models must be an integer >= 0, got -1"):
+        ov.JointErrors.empty(-1)
+    for nothing in ([False, False], slice(2, 2), []):
+        with pytest.raises(ValueError, match="no models are selected"):
+            ov.JointErrors.empty(2).select(nothing)
+
+
+def test_bfloat16_is_no_integer() -> None:
+    target = torch.tensor([0.0, 1.0]).bfloat16()
+    with pytest.raises(TypeError, match="target must be integer, got bfloat16"):
+        ov.pack_errors(np.array([[0, 1]]), target)
+    with pytest.raises(TypeError, match="classes must be integer, got bfloat16"):
+        ov.TopK(torch.zeros(2, 1).bfloat16(), torch.zeros(2, 1), 3)
+    foreign = np.zeros((1, 2, 3), ml_dtypes.bfloat16)
+    foreign = foreign.astype(foreign.dtype.newbyteorder(">"))
+    with pytest.raises(TypeError, match="is in foreign byte order"):
+        ov.pack_errors(foreign, np.zeros(2, int))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -115,6 +116,15 @@ def test_ignored_samples_are_dropped(
         ov.pack_errors(data, labels, backend=backend)
     with pytest.raises(ValueError, match="all 500 samples have the ignored target 7"):
         ov.pack_errors(data, np.full(500, 7), ignore_index=7, backend=backend)
+
+
+@pytest.mark.parametrize("wrong", ["2", 2.5, float("nan"), [2], (2, 3), True, np.array([2, 2])])
+def test_an_ignore_index_is_an_integer(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="ignore_index must be an integer or None, got"):
+        ov.pack_errors([[0, 1, 0, 0]], [0, 1, 2, 2], ignore_index=wrong)
+    for right in (np.int8(2), torch.tensor(2)):
+        errors = ov.pack_errors([[0, 1, 0, 0]], [0, 1, 2, 2], ignore_index=right)
+        assert errors.n_samples == 2
 
 
 def test_ignored_and_omitted_together(rng: np.random.Generator) -> None:
@@ -294,3 +304,11 @@ def test_progress_is_shown_on_a_terminal_alone(
         progress(1, 4)
         progress(4, 4)
     assert "counting" not in capsys.readouterr().err  # nor is a short job worth a bar
+
+
+def test_counting_needs_no_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = io.StringIO()
+    closed.close()
+    for stderr in (None, closed, object()):
+        monkeypatch.setattr(sys, "stderr", stderr)
+        assert ov.pack_errors([[0]], [0]).n_models == 1

@@ -83,7 +83,10 @@ def adopt(data: Any, name: str) -> Array:
     if hasattr(data, "__dlpack__"):
         _refuse_other_devices(data, name)
         return _import(data, name)
-    return np.asarray(data)
+    try:
+        return np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be read as an array: {error}") from error
 
 
 def _refuse_other_devices(array: Any, name: str) -> None:
@@ -113,7 +116,17 @@ def _import(array: Any, name: str) -> Array:
 
 def _typed(values: NDArray[Any]) -> Typed:
     name = values.dtype.name
-    return Typed(values.view(np.uint16) if name == "bfloat16" else values, name)
+    if name == "bfloat16":
+        values = values.view(np.dtype(np.uint16).newbyteorder(values.dtype.byteorder))
+    return Typed(values, name)
+
+
+def integers(array: Array, name: str) -> NDArray[np.integer[Any]]:
+    """:func:`view` of integers; refuses other types, also bfloat16, whose bits are integers."""
+    values, dtype = view(array, name)
+    if dtype == "bfloat16" or (values.dtype.kind not in "iu" and values.size):
+        raise TypeError(f"{name} must be integer, got {dtype}")
+    return values
 
 
 def widen(array: Typed, rows: slice = slice(None)) -> NDArray[np.floating[Any]]:

@@ -76,6 +76,8 @@ def same(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> bool:
 
 def checked(words: NDArray[np.uint64], n_samples: int, name: str) -> NDArray[np.uint64]:
     """The words, contiguous; refuses another shape or type, and bits past the last sample."""
+    if not isinstance(words, np.ndarray):
+        raise TypeError(f"{name} must be an (M, W) uint64 array, got {type(words).__name__}")
     if words.ndim != 2 or words.dtype != np.uint64 or words.shape[1] * 64 < n_samples:
         raise ValueError(
             f"{name} must be (M, W) uint64 with W >= {-(-n_samples // 64)} "

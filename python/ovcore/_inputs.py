@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -93,7 +94,7 @@ def _read(
     n_samples = shape[0]
     if n_samples == 0:
         raise ValueError(f"{name} has no samples")
-    ignored = None if ignore_index is None else labels == ignore_index
+    ignored = None if ignore_index is None else labels == _read_ignore_index(ignore_index)
     if ignored is not None and ignored.all():
         raise ValueError(f"all {n_samples} samples have the ignored target {ignore_index}")
 
@@ -110,6 +111,15 @@ def _read(
     if ignored is not None:
         labels = np.where(ignored, 0, labels)
     return Logits(models, labels, n_samples, n_classes, library, ignored)
+
+
+def _read_ignore_index(ignore_index: int) -> int:
+    try:
+        if not isinstance(ignore_index, bool):
+            return operator.index(ignore_index)
+    except TypeError:
+        pass
+    raise TypeError(f"ignore_index must be an integer or None, got {ignore_index!r}")
 
 
 def _shape_of(arrays: Sequence[Array | TopK], name: str) -> tuple[int, ...]:
@@ -220,11 +230,9 @@ def _library_of(array: Array | TopK) -> str:
 
 
 def _read_target(target: Array) -> NDArray[np.int64]:
-    labels = _arrays.view(target, "target").values
+    labels = _arrays.integers(_arrays.adopt(target, "target"), "target")
     if labels.ndim != 1:
         raise ValueError(f"target must be (N,), got shape {labels.shape}")
-    if labels.dtype.kind not in "iu" and len(labels):
-        raise TypeError(f"target must be integer classes, got {labels.dtype}")
     if labels.dtype == np.uint64 and len(labels) and labels.max() > np.iinfo(np.int64).max:
         raise ValueError(f"target has a class beyond 2^63: {labels.max()}")
     return np.require(labels, np.int64, ["C_CONTIGUOUS", "ALIGNED"])

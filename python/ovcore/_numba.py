@@ -147,7 +147,15 @@ def _for_each_task(
             raise
 
 
-@njit(nogil=True, cache=True)
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled at its first call; kept on disk for the next process, where that can be."""
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # no folder that a cache could lie in
+        return njit(nogil=True)(function)
+
+
+@_compiled
 def _pack_logits(bits, infinity, target, words, preds):
     """Compares floats as integers that order the same way: see cpp/cpu/pack_errors.cpp."""
     integer = bits.dtype.type  # keeps every step in the narrow type, where loops vectorise
@@ -179,7 +187,7 @@ def _pack_logits(bits, infinity, target, words, preds):
     return without_prediction
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _find_first(row, value, mask):
     """Index of the first element whose bits under the mask are those of value; there is one."""
     integer = row.dtype.type
@@ -196,7 +204,7 @@ def _find_first(row, value, mask):
     return k
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _pack_preds(preds, target, words):
     flags = np.zeros(64, np.uint8)  # one byte a sample: loops over bytes vectorise
     eights = flags.view(np.uint64)
@@ -209,7 +217,7 @@ def _pack_preds(preds, target, words):
         words[w] = _pack_flags(eights)
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _pack_classes(classes, lowest, planes):
     """Bit planes [block of 512 samples][plane][word] of the classes, less the lowest."""
     ids = np.zeros(64, np.uint16)
@@ -237,7 +245,7 @@ def _pack_flags(eights):
     return word
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _joint_errors(words, row_first, row_last, col_first, col_last, joint):
     n_words, stride = words.shape[1], words.strides[0] // 8
     whole = n_words // LANES
@@ -264,7 +272,7 @@ def _joint_errors(words, row_first, row_last, col_first, col_last, joint):
     _mirror(row_first, row_last, col_first, col_last, joint)
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _joint_disagreement(planes, row_first, row_last, col_first, col_last, disagreement):
     _, n_blocks, n_planes, _ = planes.shape
     stride = planes.strides[0] // 8
@@ -294,7 +302,7 @@ def _joint_disagreement(planes, row_first, row_last, col_first, col_last, disagr
     _mirror(row_first, row_last, col_first, col_last, disagreement)
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _differing(a, b, first, last):
     _, n_planes, n_words = a.shape
     count = 0
@@ -307,7 +315,7 @@ def _differing(a, b, first, last):
     return count
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _mirror(row_first, row_last, col_first, col_last, out):
     """What tiles wrote below the diagonal is overwritten, like the rest of the lower triangle."""
     for i in range(row_first, row_last):

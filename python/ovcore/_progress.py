@@ -14,7 +14,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 @contextlib.contextmanager
 def bar(what: str) -> Iterator[Progress | None]:
     """Yields what a kernel reports its progress to, or None where nobody would see it."""
-    if not (sys.stderr.isatty() or "ipykernel" in sys.modules):
+    if not _is_watched():
         yield None
         return
     try:
@@ -25,7 +25,15 @@ def bar(what: str) -> Iterator[Progress | None]:
     with tqdm(desc=what, delay=1.0, leave=False, bar_format="{l_bar}{bar}| {elapsed}") as shown:
 
         def report(done: int, of: int) -> None:
-            shown.total = of
-            shown.update(done - shown.n)
+            with contextlib.suppress(OSError, ValueError):  # a terminal that went away
+                shown.total = of
+                shown.update(done - shown.n)
 
         yield report
+
+
+def _is_watched() -> bool:
+    try:
+        return "ipykernel" in sys.modules or bool(sys.stderr.isatty())
+    except (AttributeError, ValueError):  # no stderr, a closed one, or something in its place
+        return False

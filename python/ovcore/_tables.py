@@ -123,6 +123,8 @@ def replace_undefined(
     values: Values, by: float, what: str, *, shared: NDArray[np.int64] | None = None
 ) -> None:
     """Writes ``by`` where a pair that shares samples has NaN; where that is NaN, warns of them."""
+    if not isinstance(by, float | int | np.floating | np.integer):
+        raise TypeError(f"replace_undefined_by must be a number, got {by!r}")
     n_pairs = 0
     for i, row in enumerate(values):
         undefined = np.isnan(row)

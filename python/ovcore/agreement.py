@@ -213,8 +213,8 @@ def _read_options(n_options: int | Array | None, inputs: Logits | Preds) -> NDAr
         if n_classes is None:
             raise ValueError("predicted classes need n_options: how many each sample had")
         n_options = n_classes
-    given = _arrays.view(n_options, "n_options").values
-    if given.dtype.kind not in "iu" or given.shape not in ((), (n_samples,)):
+    given = _arrays.integers(_arrays.adopt(n_options, "n_options"), "n_options")
+    if given.shape not in ((), (n_samples,)):
         raise ValueError(
             f"n_options must be an integer or ({n_samples},) integers, one a sample: "
             f"got {given.dtype} {given.shape}"

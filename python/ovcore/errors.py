@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import operator
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ovcore import _arrays, _bits, _dispatch, _progress
+from ovcore import _arrays, _bits, _counts, _dispatch, _progress
 from ovcore._arrays import Array
 
 __all__ = ["ErrorBits", "JointErrors"]
 
 Models: TypeAlias = int | slice | Sequence[int] | Sequence[bool] | NDArray[Any]
 """Which models: an index, a slice, indices, or one truth value a model."""
+
+Errors = TypeVar("Errors", "ErrorBits", "JointErrors")
 
 
 class ErrorBits:
@@ -41,14 +46,14 @@ class ErrorBits:
         present: NDArray[np.uint64] | None = None,
         library: str = "numpy",
     ) -> None:
-        _check_count(n_samples)
+        _counts.check_size(n_samples)
         self.words = _bits.checked(words, n_samples, "words")
         self.present = None
         if present is not None:
             self.present = _bits.checked(present, n_samples, "present")
-            if present.shape != words.shape:
+            if self.present.shape != self.words.shape:
                 raise ValueError(f"present has shape {present.shape} but words has {words.shape}")
-            if (words & ~present).any():
+            if (self.words & ~self.present).any():
                 raise ValueError("words has errors on samples that are not present")
         self.n_samples = n_samples
         self.library = library
@@ -85,6 +90,8 @@ class ErrorBits:
     @classmethod
     def concatenate(cls, parts: Iterable[ErrorBits]) -> ErrorBits:
         """The same models on the samples of all parts, one part after the other."""
+        if isinstance(parts, ErrorBits):
+            raise TypeError("expected a sequence of ErrorBits, got one")
         parts = list(parts)
         if not parts:
             raise ValueError("nothing to concatenate: expected at least one ErrorBits")
@@ -102,18 +109,18 @@ class ErrorBits:
             _bits.concatenate([part.words for part in parts], sizes),
             sum(sizes),
             present=None if present is None else _bits.concatenate(present, sizes),
-            library=parts[0].library,
+            # parts without samples take the library of those with
+            library=next((part for part in parts if part.n_samples), parts[0]).library,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the bits to one .npz file, whole or not at all."""
+        """Writes the bits to one .npz file, whole or not at all; the library is not kept."""
         _save(path, words=self.words, present=self.present, n_samples=self.n_samples)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> ErrorBits:
         """Reads what :meth:`save` wrote. Raises ValueError where the file holds something else."""
-        saved = _load(path, "words", cls.__name__)
-        return cls(saved["words"], int(saved["n_samples"]), present=saved.get("present"))
+        return _load(path, cls, "words", "present")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ErrorBits):
@@ -159,28 +166,29 @@ class JointErrors:
         wrong_shared: NDArray[np.int64] | None = None,
         library: str = "numpy",
     ) -> None:
-        _check_count(n_samples)
-        for name, matrix in (("joint", joint), ("shared", shared), ("wrong_shared", wrong_shared)):
-            if matrix is not None and (
-                matrix.ndim != 2
-                or matrix.shape[0] != matrix.shape[1]
-                or len(matrix) != len(joint)
-                or matrix.dtype != np.int64
-            ):
-                raise ValueError(f"{name} must be (M, M) int64, got {matrix.dtype} {matrix.shape}")
-        if (shared is None) != (wrong_shared is None):
-            raise ValueError("shared and wrong_shared are given together or not at all")
-        wrong = joint.diagonal()
-        if len(joint) and not (wrong.min() >= 0 and wrong.max() <= n_samples):
-            raise ValueError(
-                f"joint must count from 0 to {n_samples} errors a model, "
-                f"got {wrong.min()} to {wrong.max()}"
-            )
+        _counts.check_size(n_samples)
+        _counts.check_type(joint, None, "joint")
+        for name, matrix in (("shared", shared), ("wrong_shared", wrong_shared)):
+            if matrix is not None:
+                _counts.check_type(matrix, len(joint), name)
+        _counts.check_counts(joint, n_samples, shared, wrong_shared)
+        self._set(joint, n_samples, shared, wrong_shared, library)
+
+    def _set(
+        self,
+        joint: NDArray[np.int64],
+        n_samples: int,
+        shared: NDArray[np.int64] | None,
+        wrong_shared: NDArray[np.int64] | None,
+        library: str,
+    ) -> JointErrors:
+        """Takes counts without looking at them; of many models that costs as much as counting."""
         self.joint = joint
         self.n_samples = n_samples
         self.shared = shared
         self.wrong_shared = wrong_shared
         self.library = library
+        return self
 
     @classmethod
     def from_errors(
@@ -188,7 +196,8 @@ class JointErrors:
     ) -> JointErrors:
         """Counts the joint errors of all pairs, in O(M^2 N / 512) vector steps.
 
-        Four times the work where models lack samples. Takes the memory of its results alone.
+        Takes the memory of its result and little more. Where models lack samples: four times the
+        work, and more than twice the memory of the three matrices.
 
         Args:
             errors: error bits of M models.
@@ -205,19 +214,18 @@ class JointErrors:
             rows = np.concatenate([errors.words, errors.present])
         with _progress.bar("joint errors") as progress:
             joint = count(rows, threads, progress)
-        if errors.present is None:
-            return cls(joint, errors.n_samples, library=errors.library)
-        return cls(
-            joint[:m, :m].copy(),
-            errors.n_samples,
-            shared=joint[m:, m:].copy(),
-            wrong_shared=joint[:m, m:].copy(),
-            library=errors.library,
-        )
+        shared = wrong_shared = None
+        if errors.present is not None:
+            shared, wrong_shared = joint[m:, m:].copy(), joint[:m, m:].copy()
+            joint = joint[:m, :m].copy()
+        counts = cls.__new__(cls)
+        return counts._set(joint, errors.n_samples, shared, wrong_shared, errors.library)
 
     @classmethod
     def empty(cls, n_models: int) -> JointErrors:
         """Counts of no sample: merging them changes nothing."""
+        if not isinstance(n_models, int | np.integer) or n_models < 0:
+            raise ValueError(f"n_models must be an integer >= 0, got {n_models!r}")
         return cls(np.zeros((n_models, n_models), np.int64), 0)
 
     @property
@@ -243,16 +251,16 @@ class JointErrors:
         """The counts of some of the models, in the order given."""
         rows = _positions(models, self.n_models)
         pick = np.ix_(rows, rows)
-        return JointErrors(
+        return JointErrors.__new__(JointErrors)._set(
             self.joint[pick],
             self.n_samples,
-            shared=None if self.shared is None else self.shared[pick],
-            wrong_shared=None if self.wrong_shared is None else self.wrong_shared[pick],
-            library=self.library,
+            None if self.shared is None else self.shared[pick],
+            None if self.wrong_shared is None else self.wrong_shared[pick],
+            self.library,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the counts to one .npz file, whole or not at all."""
+        """Writes the counts to one .npz file, whole or not at all; the library is not kept."""
         _save(
             path,
             joint=self.joint,
@@ -262,15 +270,9 @@ class JointErrors:
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> JointErrors:
         """Reads what :meth:`save` wrote. Raises ValueError where the file holds something else."""
-        saved = _load(path, "joint", cls.__name__)
-        return cls(
-            saved["joint"],
-            int(saved["n_samples"]),
-            shared=saved.get("shared"),
-            wrong_shared=saved.get("wrong_shared"),
-        )
+        return _load(path, cls, "joint", "shared", "wrong_shared")
 
     def __iadd__(self, other: JointErrors) -> JointErrors:
         total = self + other
@@ -286,14 +288,12 @@ class JointErrors:
         if self.shared is not None or other.shared is not None:
             mine, theirs = self._of_shared(), other._of_shared()
             shared, wrong_shared = mine[0] + theirs[0], mine[1] + theirs[1]
-        return JointErrors(
-            self.joint + other.joint,
-            self.n_samples + other.n_samples,
-            shared=shared,
-            wrong_shared=wrong_shared,
-            # an empty accumulator takes the library of what is merged in
-            library=self.library if self.n_samples else other.library,
-        )
+        n_samples = self.n_samples + other.n_samples
+        _counts.check_size(n_samples)
+        # an empty accumulator takes the library of what is merged in
+        library = self.library if self.n_samples else other.library
+        total = JointErrors.__new__(JointErrors)
+        return total._set(self.joint + other.joint, n_samples, shared, wrong_shared, library)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, JointErrors):
@@ -325,13 +325,12 @@ def _present_words(errors: ErrorBits) -> NDArray[np.uint64]:
 
 
 def _positions(models: Models, n_models: int) -> NDArray[np.int64]:
-    if isinstance(models, slice):
-        return np.arange(n_models)[models]
-    asked = np.atleast_1d(np.asarray(models))
+    asked = np.arange(n_models)[models] if isinstance(models, slice) else np.asarray(models)
+    asked = np.atleast_1d(asked)
+    if asked.dtype == np.bool_ and asked.shape == (n_models,):
+        asked = np.flatnonzero(asked)
     if asked.size == 0:
         raise ValueError("no models are selected")
-    if asked.dtype == np.bool_ and asked.shape == (n_models,):
-        return np.flatnonzero(asked)
     if asked.ndim != 1 or asked.dtype.kind not in "iu":
         raise TypeError(
             f"models must be indices or {n_models} truth values, got {asked.dtype} {asked.shape}"
@@ -354,17 +353,21 @@ def _save(path: str | os.PathLike[str], **arrays: ArrayLike | None) -> None:
         part.unlink(missing_ok=True)
 
 
-def _load(path: str | os.PathLike[str], key: str, kind: str) -> dict[str, NDArray[Any]]:
+def _load(path: str | os.PathLike[str], kind: type[Errors], key: str, *more: str) -> Errors:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            saved = {name: file[name] for name in file.files}
-    except (ValueError, EOFError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(f"{path} is not a file of {kind}: {error}") from error
-    if key not in saved or "n_samples" not in saved:
-        raise ValueError(f"{path} holds no {kind}: it has {', '.join(saved) or 'nothing'}")
-    return saved
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            saved = {name: archive[name] for name in archive.files}
+        if key not in saved or "n_samples" not in saved:
+            raise ValueError(f"it has {', '.join(saved) or 'nothing'}")
+        n_samples = operator.index(saved["n_samples"][()])
+        rest: dict[str, Any] = {name: saved.get(name) for name in more}
+        return kind(saved[key], n_samples, **rest)
+    except FileNotFoundError:
+        raise
+    except (
+        ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
+        raise ValueError(f"{path} is not a file of {kind.__name__}: {error}") from error
 
 
 def _accuracy(errors: ErrorBits | JointErrors) -> Array:
@@ -385,8 +388,3 @@ def _describe(errors: ErrorBits | JointErrors) -> str:
     if (n_present < errors.n_samples).any():
         text += f", some models on {n_present.min()} samples"
     return f"{type(errors).__name__}({text})"
-
-
-def _check_count(n_samples: int) -> None:
-    if not isinstance(n_samples, int | np.integer) or n_samples < 0:
-        raise ValueError(f"n_samples must be an integer >= 0, got {n_samples!r}")

@@ -149,7 +149,7 @@ def bootstrap(
     Raises:
         ValueError: a metric that cannot be resampled, a level outside 0..1, no resample.
     """
-    formula = pairwise.FORMULAS.get(metric)
+    formula = pairwise.FORMULAS.get(metric) if callable(metric) else None
     if formula is None:
         names = ", ".join(known.__name__ for known in pairwise.FORMULAS)
         raise ValueError(
@@ -193,5 +193,5 @@ def _normal_quantile(level: float) -> float:
 
 
 def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, got {level}")
+    if not isinstance(level, float | int | np.floating) or not 0 < level < 1:
+        raise ValueError(f"level must be a number between 0 and 1, got {level!r}")

@@ -53,6 +53,9 @@ def pack_errors(
             different devices, rows without a prediction (names the model and counts them).
         TypeError: an element type that is neither floating nor integer.
 
+    Logits that are not contiguous along classes (Fortran order, transposed tensors, data frames of
+    floats) are refused by name rather than copied.
+
     >>> import numpy as np
     >>> pack_errors(np.array([[0, 1, 2], [0, 0, 0]]), np.array([0, 1, 1])).accuracy().round(3)
     array([0.667, 0.333])

@@ -22,7 +22,7 @@ def mcnemar(
 
     Under the hypothesis each sample that exactly one model gets right is as likely to be in n10 as
     in n01, so n10 is binomial with n10 + n01 trials (McNemar, 1947). 1 on the diagonal and where
-    no sample tells two models apart; NaN where they share no sample. Takes less than a
+    no sample tells two models apart; NaN where two models share no sample. Takes less than a
     microsecond a pair.
 
     Args:
@@ -42,7 +42,7 @@ def mcnemar(
     np.float64(0.03125)
     """
     formulas = {"exact": _exact, "mid-p": _mid_p, "chi2": _chi_squared}
-    if method not in formulas:
+    if not isinstance(method, str) or method not in formulas:
         raise ValueError(f"method must be one of {', '.join(formulas)}: got {method!r}")
     if adjust is not None:
         _check_adjustment(adjust, "adjust")
@@ -108,9 +108,13 @@ def adjust_p_values(p_values: Array, method: str) -> Array:
     array([0.03, 0.04, 0.04])
     """
     _check_adjustment(method, "method")
-    values = np.array(_arrays.view(p_values, "p_values").values, np.float64)
-    if values.ndim not in (1, 2) or values.shape[0] != values.shape[-1]:
-        raise ValueError(f"p_values must be (m,) or (M, M), got shape {values.shape}")
+    given = _arrays.view(_arrays.adopt(p_values, "p_values"), "p_values")
+    if given.dtype not in ("bfloat16", "float16", "float32", "float64"):
+        raise TypeError(f"p_values must be floating, got {given.dtype}")
+    shape = given.values.shape
+    if len(shape) not in (1, 2) or shape[0] != shape[-1]:
+        raise ValueError(f"p_values must be (m,) or (M, M), got shape {shape}")
+    values = _arrays.widen(given).astype(np.float64)
     if ((values < 0) | (values > 1)).any():
         raise ValueError(
             f"p_values must be in 0..1, got {np.nanmin(values)} to {np.nanmax(values)}"

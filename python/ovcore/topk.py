@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,14 @@ class TopK:
     """
 
     def __init__(self, classes: Array, probs: Array, n_classes: int) -> None:
-        self.n_classes = int(n_classes)
+        try:
+            self.n_classes = operator.index(n_classes)
+        except TypeError:
+            raise TypeError(f"n_classes must be an integer, got {n_classes!r}") from None
         self.library = _arrays.library_of(classes)
-        self._classes: NDArray[Any] = _arrays.view(classes, "classes").values
-        self._probs = _arrays.view(probs, "probs")
+        self._classes: NDArray[Any] = _arrays.integers(_arrays.adopt(classes, "classes"), "classes")
+        self._probs = _arrays.view(_arrays.adopt(probs, "probs"), "probs")
         shape = self._classes.shape
-        if self._classes.dtype.kind not in "iu":
-            raise TypeError(f"classes must be integer, got {self._classes.dtype}")
         if self._probs.dtype not in ("float16", "bfloat16", "float32", "float64"):
             raise TypeError(f"probs must be floating, got {self._probs.dtype}")
         if len(shape) not in (2, 3) or shape != self._probs.values.shape:
