@@ -21,6 +21,12 @@ struct PairCost {
 
 struct Block {
   Range rows, cols;
+
+  // Twice the pairs i <= j; on the diagonal, half of the block.
+  std::int64_t work() const {
+    const std::int64_t entries = (rows.last - rows.first) * (cols.last - cols.first);
+    return rows.first == cols.first ? entries : 2 * entries;
+  }
 };
 
 // Calls count(words of a slice, rows, cols, out) for every block and slice; out is (M, M).
@@ -41,6 +47,9 @@ py::array_t<std::int64_t> count_pairs(MatrixView<const std::uint64_t> words, Pai
     for (std::int64_t i = 0; i < n; i += size)
       for (std::int64_t j = i; j < n; j += size)
         blocks.push_back({{i, std::min(i + size, n)}, {j, std::min(j + size, n)}});
+    // The small ones last, so that threads end together.
+    std::stable_sort(blocks.begin(), blocks.end(),
+                     [](const Block& a, const Block& b) { return a.work() > b.work(); });
     return blocks;
   };
   std::int64_t block_size = 192;

@@ -15,13 +15,13 @@
 
 namespace ovcore::OVCORE_ISA {
 
-inline constexpr std::int64_t chunk_words = 48;
+inline constexpr std::int64_t chunk_words = 62;  // even; 16 sums of bytes
 
 namespace {
 
 constexpr std::int64_t vector_models = 32, panel_vectors = 2;
 constexpr std::int64_t panel_models = vector_models * panel_vectors;
-constexpr std::int64_t words_per_sum = 3;  // 24 bytes of 2 x 4 bits: at most 192 in a byte
+constexpr std::int64_t bytes_per_sum = 31;  // of 2 x 4 samples: counts up to 248 fit a byte
 constexpr int tile_rows = 6;  // 6 x 2 sums, 2 columns, a table and a product: 16 registers
 
 // table[half][byte][b] = popcount(b AND the byte's lower (upper) four bits).
@@ -90,7 +90,7 @@ void lay_out(MatrixView<const std::uint64_t> words, Range cols, Range chunk, Pan
 // Not inlined, so that the sums have all registers to themselves.
 template <int Rows, int Vectors>
 [[gnu::noinline]] void sum_bytes(const std::uint8_t* const (&bytes)[Rows], std::int64_t n_bytes,
-                                 const std::uint8_t (*nibbles)[panel_models],
+                                 const std::uint8_t* nibbles,
                                  std::uint16_t (*counts)[panel_models]) {
   __m256i sum[Rows][Vectors];
 #pragma GCC unroll 8
@@ -103,8 +103,8 @@ template <int Rows, int Vectors>
       __m256i col[Vectors];
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v)
-        col[v] = _mm256_load_si256(
-            reinterpret_cast<const __m256i*>(nibbles[2 * byte + half] + v * vector_models));
+        col[v] = _mm256_load_si256(reinterpret_cast<const __m256i*>(nibbles + v * vector_models));
+      nibbles += panel_models;
 #pragma GCC unroll 8
       for (int r = 0; r < Rows; ++r) {
         const __m256i table = _mm256_broadcastsi128_si256(
@@ -128,18 +128,19 @@ template <int Rows, int Vectors>
     }
 }
 
-// Counts one chunk for Rows rows and a panel's columns.
+// Counts one chunk for Rows rows and the columns of a panel from one of its vectors on.
 template <int Rows, int Vectors>
 void count_tile(MatrixView<const std::uint64_t> words, std::int64_t i, Range cols, Range chunk,
-                const Panel& panel, MatrixView<std::int64_t> joint) {
+                const std::uint8_t* nibbles, MatrixView<std::int64_t> joint) {
   alignas(64) std::uint16_t counts[Rows][panel_models] = {};
-  for (std::int64_t w = chunk.first; w < chunk.last; w += words_per_sum) {
-    const std::int64_t left = chunk.last - w;
+  const std::int64_t n_bytes = 8 * (chunk.last - chunk.first);
+  for (std::int64_t first = 0; first < n_bytes; first += bytes_per_sum) {
+    const std::int64_t left = n_bytes - first;
     const std::uint8_t* bytes[Rows];
     for (int r = 0; r < Rows; ++r)
-      bytes[r] = reinterpret_cast<const std::uint8_t*>(words.row(i + r) + w);
-    sum_bytes<Rows, Vectors>(bytes, 8 * (left < words_per_sum ? left : words_per_sum),
-                             panel.nibbles + (w - chunk.first) * 16, counts);
+      bytes[r] = reinterpret_cast<const std::uint8_t*>(words.row(i + r) + chunk.first) + first;
+    sum_bytes<Rows, Vectors>(bytes, left < bytes_per_sum ? left : bytes_per_sum,
+                             nibbles + 2 * first * panel_models, counts);
   }
   for (int r = 0; r < Rows; ++r)
     for (std::int64_t m = 0; m < cols.last - cols.first; ++m) {
@@ -150,10 +151,11 @@ void count_tile(MatrixView<const std::uint64_t> words, std::int64_t i, Range col
 
 template <int Vectors, int Rows = tile_rows>
 void count_rows(std::int64_t n_rows, MatrixView<const std::uint64_t> words, std::int64_t i,
-                Range cols, Range chunk, const Panel& panel, MatrixView<std::int64_t> joint) {
-  if (n_rows >= Rows) return count_tile<Rows, Vectors>(words, i, cols, chunk, panel, joint);
+                Range cols, Range chunk, const std::uint8_t* nibbles,
+                MatrixView<std::int64_t> joint) {
+  if (n_rows >= Rows) return count_tile<Rows, Vectors>(words, i, cols, chunk, nibbles, joint);
   if constexpr (Rows > 1)
-    count_rows<Vectors, Rows - 1>(n_rows, words, i, cols, chunk, panel, joint);
+    count_rows<Vectors, Rows - 1>(n_rows, words, i, cols, chunk, nibbles, joint);
 }
 
 // Counts one chunk for the block's pairs i <= j, and for some entries below the diagonal. The
@@ -161,15 +163,20 @@ void count_rows(std::int64_t n_rows, MatrixView<const std::uint64_t> words, std:
 void count_chunk(MatrixView<const std::uint64_t> words, Range rows, Range cols, Range chunk,
                  MatrixView<std::int64_t> joint) {
   Panel panel;
+  const std::uint8_t* nibbles = panel.nibbles[0];
   for (std::int64_t j = cols.first; j < cols.last; j += panel_models) {
     const Range part{j, cols.last - j < panel_models ? cols.last : j + panel_models};
     lay_out(words, part, chunk, panel);
     const std::int64_t last = part.last < rows.last ? part.last : rows.last;
     for (std::int64_t i = rows.first; i < last; i += tile_rows) {
-      if (part.last - part.first <= vector_models)
-        count_rows<1>(last - i, words, i, part, chunk, panel, joint);
-      else
-        count_rows<2>(last - i, words, i, part, chunk, panel, joint);
+      const std::int64_t second = j + vector_models;
+      if (part.last <= second)
+        count_rows<1>(last - i, words, i, part, chunk, nibbles, joint);
+      else if (i < second)
+        count_rows<2>(last - i, words, i, part, chunk, nibbles, joint);
+      else  // the first vector's columns lie left of the diagonal
+        count_rows<1>(last - i, words, i, {second, part.last}, chunk, nibbles + vector_models,
+                      joint);
     }
   }
 }
