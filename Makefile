@@ -28,6 +28,7 @@ test: $(VENV)/test.installed
 bench: $(VENV)/bench.installed
 	$(BIN)/python -m pytest bench -o python_files='bench_*.py' -o python_functions='bench_*' \
 	  --benchmark-columns=median --benchmark-json=build/bench.json -q
+	$(BIN)/python bench/side_by_side.py
 
 lint: $(VENV)/lint.installed
 	$(BIN)/ruff check .

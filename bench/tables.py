@@ -1,0 +1,142 @@
+"""The record of a run as tables, and the rates and ratios in it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tabulate import tabulate
+
+from jobs import JOBS, Case
+
+NATIVE = "ovcore native"
+
+
+def in_words(threads: int) -> str:
+    return f"{threads} thread{'s' if threads > 1 else ''}"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """So many significant digits, without an exponent: 0.0214, 17,700."""
+    if not value:
+        return "0"
+    behind = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{round(value, behind):,.{max(behind, 0)}f}"
+
+
+def add_rates(record: dict[str, Any]) -> None:
+    """To each row: work per second, the share of the machine's limit, and times native's time."""
+    for rows in (record["rows"], *record.get("growth", {}).values()):
+        native = {
+            (row["job"], row["threads"], str(row["case"])): row["seconds"]
+            for row in rows
+            if row["contestant"] == NATIVE and not row["problem"]
+        }
+        for row in rows:
+            if row["problem"]:
+                continue
+            row["rate"] = JOBS[row["job"]].amount(Case(**row["case"])) / row["seconds"]
+            limit = limit_of(row, record["limits"])
+            row["share_of_limit"] = row["rate"] / limit if limit else None
+            own = native.get((row["job"], row["threads"], str(row["case"])))
+            row["times_native"] = row["seconds"] / own if own else None
+
+
+def limit_of(row: dict[str, Any], limits: dict[int, Any]) -> float | None:
+    """The machine's limit in the unit of the row's rate: pairs of bits, or bytes read."""
+    limit = limits.get(row["threads"])
+    if limit is None or row["job"] == "joint agreement":
+        return None
+    if row["job"] == "joint errors":
+        return limit["and_popcount_add_tbit_per_s"] * 1e12
+    megabytes = round(JOBS[row["job"]].amount(Case(**row["case"])) / 1e6)
+    return limit["read_gb_per_s"][str(megabytes)] * 1e9
+
+
+UNITS = {
+    "joint errors": ("Tbit pairs/s", 1e12, "of AND+POPCNT+ADD"),
+    "pack errors": ("GB/s", 1e9, "of reading"),
+    "joint agreement": ("10^9 pairs of predictions/s", 1e9, None),
+}
+
+
+def show(record: dict[str, Any]) -> str:
+    """All tables, one under the other."""
+    parts = [machine(record)]
+    cases = dict.fromkeys((row["job"], Case(**row["case"])) for row in record["rows"])
+    for job, case in cases:
+        of_case = [r for r in record["rows"] if r["job"] == job and Case(**r["case"]) == case]
+        parts.append(f"{job}, {case}\n{contest(job, case, of_case)}")
+    parts += [growth(axis, rows) for axis, rows in record.get("growth", {}).items()]
+    if "memory" in record:
+        parts.append(memory(record["memory"]))
+    return "\n\n".join(parts)
+
+
+def machine(record: dict[str, Any]) -> str:
+    about = record["machine"]
+    lines = [
+        f"{about['processor']}, {about['cores']} cores, {about['instruction_set']}; "
+        + ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    ]
+    for threads, limit in record["limits"].items():
+        reading = ", ".join(f"{mb} MB {rate:.1f}" for mb, rate in limit["read_gb_per_s"].items())
+        lines.append(
+            f"limit on {in_words(int(threads))}: AND+POPCNT+ADD "
+            f"{limit['and_popcount_add_tbit_per_s']:.2f} Tbit/s; reading (GB/s) {reading}"
+        )
+    if not record["limits"]:
+        lines.append("the machine's limit was not measured: no C++ compiler works here")
+    if record.get("rebuilt_during_run"):
+        lines.append("ovcore was rebuilt during this run: its rows mix two builds, run it again")
+    return "\n".join(lines)
+
+
+def contest(job: str, case: Case, rows: list[dict[str, Any]]) -> str:
+    unit, scale, of_limit = UNITS[job]
+    lines = []
+    for row in sorted(rows, key=lambda r: (r["threads"], bool(r["problem"]), r.get("seconds", 0))):
+        line = [row["contestant"], row["threads"]]
+        if row["problem"]:
+            line += [None] * (4 if of_limit else 3) + [row["problem"]]
+        else:
+            line += [number(1e3 * row["seconds"], 4), number(row["rate"] / scale)]
+            if of_limit:
+                share = row["share_of_limit"]
+                line.append(f"{number(100 * share)} %" if share else "not measured")
+            times, models = row["times_native"], row["measured_models"]
+            line.append(number(times) if times else None)
+            line.append(f"{models} models, scaled by pairs" if models != case.models else None)
+        lines.append(line)
+    limit = [of_limit] if of_limit else []
+    headers = ["contestant", "threads", "ms", unit, *limit, "x native", ""]
+    align = ["left", *["right"] * (len(headers) - 2), "left"]
+    return tabulate(lines, headers, colalign=align, disable_numparse=True)
+
+
+def growth(axis: str, rows: list[dict[str, Any]]) -> str:
+    """Times in ms, one line per size, one column per contestant."""
+    names = list(dict.fromkeys(row["contestant"] for row in rows))
+    cases = sorted({Case(**row["case"]) for row in rows})
+    times = {
+        (Case(**row["case"]), row["contestant"]): row["problem"] or number(1e3 * row["seconds"])
+        for row in rows
+    }
+    lines = [[f"{getattr(case, axis):,}", *(times[case, name] for name in names)] for case in cases]
+    title = f"joint errors, ms on {in_words(rows[0]['threads'])}, {fixed_size(axis, cases[0])}"
+    right = ["right"] * (len(names) + 1)
+    return f"{title}\n{tabulate(lines, [axis, *names], colalign=right, disable_numparse=True)}"
+
+
+def fixed_size(axis: str, case: Case) -> str:
+    """The size that is the same all along a curve."""
+    return f"{case.samples:,} samples" if axis == "models" else f"{case.models:,} models"
+
+
+def memory(row: dict[str, Any]) -> str:
+    if row["problem"]:
+        return f"memory: {row['problem']}"
+    return (
+        f"{NATIVE}, {Case(**row['case'])}: peak memory {row['peak_bytes'] / 1e6:.0f} MB; "
+        f"bits and output alone are {row['bits_and_output_bytes'] / 1e6:.0f} MB"
+    )
