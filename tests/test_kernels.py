@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -321,6 +323,27 @@ def test_every_instruction_set(instruction_set: str) -> None:
         "-q",
         "-k",
         "native",
+        "-p",
+        "no:cacheprovider",
+        __file__,
+    ]
+    outcome = subprocess.run(again, env=environment, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stdout
+
+
+@pytest.mark.skipif("NUMBA_CPU_NAME" in os.environ, reason="this is the inner run")
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names an x86 chip")
+def test_numba_for_a_chip_without_vector_popcount(tmp_path: Path) -> None:
+    """Runs numba's share of this file again, compiled for such a chip, with smaller tiles."""
+    chosen = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+popcnt,+bmi2"}
+    environment = {**os.environ, **chosen, "NUMBA_CACHE_DIR": str(tmp_path)}
+    again = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-k",
+        "numba",
         "-p",
         "no:cacheprovider",
         __file__,

@@ -12,15 +12,26 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
-_counts_vectors = bool(llvm.get_host_cpu_features().get("avx512vpopcntdq", False))
 
-LANES = 8 if _counts_vectors else 4
+def _has_vector_popcount() -> bool:
+    """Whether the chip that numba compiles for counts the bits of 64-bit words in vectors."""
+    name, features = (getattr(config, key, None) for key in ("CPU_NAME", "CPU_FEATURES"))
+    if features is not None:  # NUMBA_CPU_FEATURES and NUMBA_CPU_NAME, as numba reads them
+        return "+avx512vpopcntdq" in features
+    if name not in (None, "host"):
+        return False
+    return bool(llvm.get_host_cpu_features().get("avx512vpopcntdq", False))
+
+
+_vector_popcount = _has_vector_popcount()
+
+LANES = 8 if _vector_popcount else 4
 """Words in a vector."""
 
-TILE_ROWS, TILE_COLS = (6, 4) if _counts_vectors else (2, 2)
+TILE_ROWS, TILE_COLS = (6, 4) if _vector_popcount else (2, 2)
 
 PLANE_WORDS = 8
 """Words of one bit plane that lie together: 512 samples."""
