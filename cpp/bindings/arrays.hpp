@@ -124,24 +124,25 @@ class Integers {
   bool is_signed_;
 };
 
-// A matrix of words, not yet written, aligned to 64 bytes; on Linux in huge pages, if it is large:
-// rows that lie kilobytes apart would else cost a page look-up each.
+// A matrix of words, not yet written, aligned to 64 bytes. On Linux in huge pages, if it is large:
+// rows that lie kilobytes apart would else cost a page look-up each; if it is small, clearing huge
+// pages would cost more.
 class AlignedWords {
  public:
   AlignedWords(std::int64_t rows, std::int64_t cols) : rows_(rows), cols_(cols) {
     const std::size_t bytes = static_cast<std::size_t>(rows * cols) * sizeof(std::uint64_t);
-    const std::size_t alignment = bytes < huge_page ? 64 : huge_page;
+    const std::size_t alignment = bytes < large ? 64 : huge_page;
     words_.reset(static_cast<std::uint64_t*>(operator new(bytes, std::align_val_t{alignment})));
     words_.get_deleter().alignment = std::align_val_t{alignment};
 #if defined(__linux__)
-    if (bytes >= huge_page) madvise(words_.get(), bytes, MADV_HUGEPAGE);
+    if (bytes >= large) madvise(words_.get(), bytes, MADV_HUGEPAGE);
 #endif
   }
   std::uint64_t* row(std::int64_t i) { return words_.get() + i * cols_; }
   MatrixView<const std::uint64_t> view() const { return {words_.get(), rows_, cols_, cols_}; }
 
  private:
-  static constexpr std::size_t huge_page = 2 << 20;
+  static constexpr std::size_t huge_page = 2 << 20, large = 32 << 20;
   struct Delete {
     std::align_val_t alignment;
     void operator()(std::uint64_t* words) const { operator delete(words, alignment); }
