@@ -22,8 +22,22 @@ std::uint64_t next_bits(std::uint64_t& state) {
   return state ^ (state >> 29);
 }
 
+constexpr std::int64_t untouched = -7;
+
+// The block's pairs i <= j and their mirror image hold count(i, j); the rest is left alone.
+template <class Count>
+void expect_block(const std::vector<std::int64_t>& out, std::int64_t n_models, ovcore::Range rows,
+                  ovcore::Range cols, const char* what, const Count& count) {
+  for (std::int64_t i = 0; i < n_models; ++i)
+    for (std::int64_t j = 0; j < n_models; ++j) {
+      const std::int64_t a = i < j ? i : j, b = i < j ? j : i;
+      const bool in_block = a >= rows.first && a < rows.last && b >= cols.first && b < cols.last;
+      expect(out[i * n_models + j] == (in_block ? count(i, j) : untouched), what);
+    }
+}
+
 void joint_errors_counts_a_block_and_its_mirror_image() {
-  constexpr std::int64_t n_models = 23, n_words = 1100, untouched = -7;
+  constexpr std::int64_t n_models = 23, n_words = 1100;
   std::uint64_t state = 1;
   std::vector<std::uint64_t> bits(n_models * n_words);
   for (auto& word : bits) word = next_bits(state);
@@ -31,24 +45,19 @@ void joint_errors_counts_a_block_and_its_mirror_image() {
   const ovcore::Range rows{2, 13}, cols{5, 23};  // across the diagonal
   ovcore::joint_errors({bits.data(), n_models, n_words, n_words}, rows, cols,
                        {joint.data(), n_models, n_models, n_models});
-  for (std::int64_t i = 0; i < n_models; ++i)
-    for (std::int64_t j = 0; j < n_models; ++j) {
-      std::int64_t expected = untouched;
-      const std::int64_t a = i < j ? i : j, b = i < j ? j : i;
-      if (a >= rows.first && a < rows.last && b >= cols.first && b < cols.last) {
-        expected = 0;
-        for (std::int64_t w = 0; w < n_words; ++w)
-          for (std::uint64_t both = bits[i * n_words + w] & bits[j * n_words + w]; both != 0;
-               both &= both - 1)
-            ++expected;
-      }
-      expect(joint[i * n_models + j] == expected, "joint_errors of a block");
-    }
+  expect_block(joint, n_models, rows, cols, "joint_errors of a block", [&](auto i, auto j) {
+    std::int64_t count = 0;
+    for (std::int64_t w = 0; w < n_words; ++w)
+      for (std::uint64_t both = bits[i * n_words + w] & bits[j * n_words + w]; both != 0;
+           both &= both - 1)
+        ++count;
+    return count;
+  });
 }
 
 void joint_agreement_counts_a_block_and_its_mirror_image() {
   constexpr std::int64_t n_models = 19, n_samples = 5 * 512 + 77, n_planes = 7, n_blocks = 6;
-  constexpr std::int64_t n_words = n_blocks * n_planes * ovcore::plane_words, untouched = -7;
+  constexpr std::int64_t n_words = n_blocks * n_planes * ovcore::plane_words;
   std::uint64_t state = 2;
   std::vector<std::uint16_t> classes(n_models * n_samples);
   for (auto& k : classes) k = static_cast<std::uint16_t>((next_bits(state) >> 40) % 101 % 5 * 20);
@@ -63,17 +72,12 @@ void joint_agreement_counts_a_block_and_its_mirror_image() {
   const ovcore::Range rows{0, 9}, cols{3, 19};
   ovcore::joint_agreement({planes.data(), n_models, n_words, n_words}, n_planes, n_samples, rows,
                           cols, {agreement.data(), n_models, n_models, n_models});
-  for (std::int64_t i = 0; i < n_models; ++i)
-    for (std::int64_t j = 0; j < n_models; ++j) {
-      std::int64_t expected = untouched;
-      const std::int64_t a = i < j ? i : j, b = i < j ? j : i;
-      if (a >= rows.first && a < rows.last && b >= cols.first && b < cols.last) {
-        expected = 0;
-        for (std::int64_t n = 0; n < n_samples; ++n)
-          expected += classes[i * n_samples + n] == classes[j * n_samples + n];
-      }
-      expect(agreement[i * n_models + j] == expected, "joint_agreement of a block");
-    }
+  expect_block(agreement, n_models, rows, cols, "joint_agreement of a block", [&](auto i, auto j) {
+    std::int64_t count = 0;
+    for (std::int64_t n = 0; n < n_samples; ++n)
+      count += classes[i * n_samples + n] == classes[j * n_samples + n];
+    return count;
+  });
 }
 
 void pack_errors_of_predictions_writes_its_range_alone() {

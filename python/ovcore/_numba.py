@@ -30,9 +30,8 @@ _BYTES_PER_TASK = 1 << 21
 _BLOCK = 192  # models a side
 _SLICE_WORDS = 4096  # of a model, at least: smaller slices are not worth a task
 _CHUNK_BLOCKS = 4  # of 512 samples counted at a time, so that a block's rows stay in cache
-_INFINITY: dict[
-    str, np.signedinteger[Any]
-] = {  # bits of +inf, by element type; the signed integers that elements are read as
+# Bits of +inf, by element type, in the signed integers that elements are read as.
+_INFINITY: dict[str, np.signedinteger[Any]] = {
     "float16": np.int16(0x7C00),
     "bfloat16": np.int16(0x7F80),
     "float32": np.int32(0x7F800000),

@@ -50,8 +50,7 @@ def joint_agreement(
     array([[4, 2],
            [2, 4]])
     """
-    inputs = _inputs.read_predictions(preds_or_logits)
-    agreement = _joint_agreement(_pack(inputs, backend, workers)[1], backend, workers)
+    agreement, inputs = _agreement_of(preds_or_logits, backend, workers)
     return _arrays.in_library(agreement, inputs.library)
 
 
@@ -71,8 +70,7 @@ def label_disagreement(
     array([[0. , 0.5],
            [0.5, 0. ]])
     """
-    inputs = _inputs.read_predictions(preds_or_logits)
-    agreement = _joint_agreement(_pack(inputs, backend, workers)[1], backend, workers)
+    agreement, inputs = _agreement_of(preds_or_logits, backend, workers)
     n_samples = inputs.n_samples
     return _arrays.in_library((n_samples - agreement) / n_samples, inputs.library)
 
@@ -166,6 +164,14 @@ def capa(
         kappa = np.where(c_exp == 1, np.nan, (c_obs - c_exp) / (1 - c_exp))
     replace_undefined(kappa, replace_undefined_by, "CAPA")
     return _arrays.in_library(kappa, inputs.library)
+
+
+def _agreement_of(
+    preds_or_logits: Array | TopK | Sequence[Array | TopK], backend: str | None, workers: int | None
+) -> tuple[NDArray[np.int64], Logits | Preds]:
+    """(M, M) agreement of what was given, and the checked inputs."""
+    inputs = _inputs.read_predictions(preds_or_logits)
+    return _joint_agreement(_pack(inputs, backend, workers)[1], backend, workers), inputs
 
 
 def _pack(

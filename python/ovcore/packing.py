@@ -85,7 +85,7 @@ def pack(
         else:
             without = kernel(inputs.models, inputs.target, words, preds, threads, progress)
             absent = {
-                m: _rows_without_prediction(inputs, m, backend)
+                m: _rows_without_prediction(inputs, m, preds, backend, threads)
                 for m, count in enumerate(without)
                 if count
             }
@@ -109,13 +109,18 @@ def pack(
     )
 
 
-def _rows_without_prediction(inputs: Logits, m: int, backend: str | None) -> NDArray[np.bool_]:
-    """(N,) the rows of one model that have none; its logits are read once more to find them."""
-    preds = np.empty((1, inputs.n_samples), np.int32)
-    words = _bits.empty(1, inputs.n_samples)
-    kernel = _dispatch.choose(backend).pack_errors
-    kernel(inputs.models[m : m + 1], inputs.target, words, preds, 1, None)
-    without = preds[0] < 0
+def _rows_without_prediction(
+    inputs: Logits, m: int, preds: NDArray[np.int32] | None, backend: str | None, threads: int
+) -> NDArray[np.bool_]:
+    """(N,) the rows of one model that have none; without ``preds`` its logits are read again."""
+    if preds is None:
+        found = np.empty((1, inputs.n_samples), np.int32)
+        words = _bits.empty(1, inputs.n_samples)
+        kernel = _dispatch.choose(backend).pack_errors
+        kernel(inputs.models[m : m + 1], inputs.target, words, found, threads, None)
+    else:
+        found = preds[m : m + 1]
+    without = found[0] < 0
     return without if inputs.ignored is None else without & ~inputs.ignored
 
 
