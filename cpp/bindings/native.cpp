@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "arrays.hpp"
+#include "ensembles.hpp"
 #include "ovcore/kernels.hpp"
 #include "pairs.hpp"
 #include "parallel.hpp"
@@ -177,6 +178,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("joint_agreement", &joint_agreement_binding, py::arg("preds"), py::arg("lowest"),
              py::arg("highest"), py::arg("workers"), py::arg("progress"),
              "Samples for which each two of M models predict the same class, of M arrays (N,).");
+  bind_ensembles(module);
 }
 
 }  // namespace ovcore::bindings

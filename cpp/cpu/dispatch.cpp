@@ -20,7 +20,8 @@ const Choice choices[] = {
                            __builtin_cpu_supports("avx512dq") &&
                            __builtin_cpu_supports("avx512vl") &&
                            __builtin_cpu_supports("avx512vpopcntdq")},
-    {&avx2::kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")},
+    {&avx2::kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
+                         __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")},
     {&baseline::kernels, true},
 };
 #else
@@ -85,6 +86,56 @@ void joint_agreement(MatrixView<const std::uint64_t> planes, std::int64_t n_plan
                      std::int64_t n_samples, Range rows, Range cols,
                      MatrixView<std::int64_t> agreement) {
   kernels().joint_agreement(planes, n_planes, n_samples, rows, cols, agreement);
+}
+
+NllSums temperature_nll(const LogitsView& logits, const std::int64_t* target, double beta,
+                        Range samples) {
+  return kernels().temperature_nll(logits, target, beta, samples);
+}
+
+void confidences(const LogitsView& logits, double temperature, const std::int32_t* preds,
+                 Range samples, float* confidence) {
+  kernels().confidences(logits, temperature, preds, samples, confidence);
+}
+
+void candidate_scores(const ScoredModel& model, Combine combine, const CandidateLists& lists,
+                      Range listed, std::int64_t column, float* caps, MatrixView<float> scores,
+                      MatrixView<float> outside, MatrixView<double> mass) {
+  kernels().candidate_scores(model, combine, lists, listed, column, caps, scores, outside, mass);
+}
+
+template <>
+void pair_ensemble_hits(const Candidates<float>& candidates, Range rows, Range cols, Range listed,
+                        void* counts, PairHits& hits) {
+  kernels().pair_ensemble_hits_f32(candidates, rows, cols, listed, counts, hits);
+}
+template <>
+void pair_ensemble_hits(const Candidates<double>& candidates, Range rows, Range cols, Range listed,
+                        void* counts, PairHits& hits) {
+  kernels().pair_ensemble_hits_f64(candidates, rows, cols, listed, counts, hits);
+}
+
+template <>
+void candidate_hits(const Candidates<float>& candidates, const std::int64_t* members,
+                    std::int64_t n_members, const double* running, const double* outside,
+                    const std::uint8_t* right, Range listed, float* scratch, double* sums,
+                    std::int64_t* hits) {
+  kernels().candidate_hits_f32(candidates, members, n_members, running, outside, right, listed,
+                               scratch, sums, hits);
+}
+template <>
+void candidate_hits(const Candidates<double>& candidates, const std::int64_t* members,
+                    std::int64_t n_members, const double* running, const double* outside,
+                    const std::uint8_t* right, Range listed, float* scratch, double* sums,
+                    std::int64_t* hits) {
+  kernels().candidate_hits_f64(candidates, members, n_members, running, outside, right, listed,
+                               scratch, sums, hits);
+}
+
+void ensemble_predictions(const ScoredModel* models, const double* weights, Combine combine,
+                          MatrixView<const std::int32_t> preds, Range samples, float* scratch,
+                          double* sums, std::int32_t* ensemble) {
+  kernels().ensemble_predictions(models, weights, combine, preds, samples, scratch, sums, ensemble);
 }
 
 }  // namespace ovcore

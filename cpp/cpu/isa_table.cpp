@@ -18,11 +18,43 @@ void pack_classes(const std::uint16_t* classes, std::int64_t n_planes, Range sam
 void joint_agreement(MatrixView<const std::uint64_t> planes, std::int64_t n_planes,
                      std::int64_t n_samples, Range rows, Range cols,
                      MatrixView<std::int64_t> agreement);
+NllSums temperature_nll(const LogitsView& logits, const std::int64_t* target, double beta,
+                        Range samples);
+void confidences(const LogitsView& logits, double temperature, const std::int32_t* preds,
+                 Range samples, float* confidence);
+void candidate_scores(const ScoredModel& model, Combine combine, const CandidateLists& lists,
+                      Range listed, std::int64_t column, float* caps, MatrixView<float> scores,
+                      MatrixView<float> outside, MatrixView<double> mass);
+template <class Score>
+void pair_ensemble_hits(const Candidates<Score>& candidates, Range rows, Range cols, Range listed,
+                        void* counts, PairHits& hits);
+template <class Score>
+void candidate_hits(const Candidates<Score>& candidates, const std::int64_t* members,
+                    std::int64_t n_members, const double* running, const double* outside,
+                    const std::uint8_t* right, Range listed, float* scratch, double* sums,
+                    std::int64_t* hits);
+void ensemble_predictions(const ScoredModel* models, const double* weights, Combine combine,
+                          MatrixView<const std::int32_t> preds, Range samples, float* scratch,
+                          double* sums, std::int32_t* ensemble);
 
 extern const KernelTable kernels = {
-    OVCORE_TEXT(OVCORE_ISA), pack_errors<float>, pack_errors<double>, pack_errors<float16>,
-    pack_errors<bfloat16>,   pack_errors,        joint_errors,        pack_classes,
+    OVCORE_TEXT(OVCORE_ISA),
+    pack_errors<float>,
+    pack_errors<double>,
+    pack_errors<float16>,
+    pack_errors<bfloat16>,
+    pack_errors,
+    joint_errors,
+    pack_classes,
     joint_agreement,
+    temperature_nll,
+    confidences,
+    candidate_scores,
+    pair_ensemble_hits<float>,
+    pair_ensemble_hits<double>,
+    candidate_hits<float>,
+    candidate_hits<double>,
+    ensemble_predictions,
 };
 
 }  // namespace ovcore::OVCORE_ISA

@@ -19,6 +19,12 @@ using PackPreds = void (*)(const std::int64_t*, const std::int64_t*, Range, std:
 using PackClasses = void (*)(const std::uint16_t*, std::int64_t, Range, std::uint64_t*);
 using JointAgreement = void (*)(MatrixView<const std::uint64_t>, std::int64_t, std::int64_t, Range,
                                 Range, MatrixView<std::int64_t>);
+template <class Score>
+using PairEnsembleHits = void (*)(const Candidates<Score>&, Range, Range, Range, void*, PairHits&);
+template <class Score>
+using CandidateHits = void (*)(const Candidates<Score>&, const std::int64_t*, std::int64_t,
+                               const double*, const double*, const std::uint8_t*, Range, float*,
+                               double*, std::int64_t*);
 
 struct KernelTable {
   const char* name;
@@ -30,6 +36,14 @@ struct KernelTable {
   JointErrors joint_errors;
   PackClasses pack_classes;
   JointAgreement joint_agreement;
+  decltype(&ovcore::temperature_nll) temperature_nll;
+  decltype(&ovcore::confidences) confidences;
+  decltype(&ovcore::candidate_scores) candidate_scores;
+  PairEnsembleHits<float> pair_ensemble_hits_f32;
+  PairEnsembleHits<double> pair_ensemble_hits_f64;
+  CandidateHits<float> candidate_hits_f32;
+  CandidateHits<double> candidate_hits_f64;
+  decltype(&ovcore::ensemble_predictions) ensemble_predictions;
 };
 
 namespace baseline {

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovcore._arrays import Typed
+from ovcore._candidates import Candidates, Scored
 from ovcore._progress import Progress
 
 _LADDER = ("native", "numba")  # "reference" runs only when named
@@ -50,6 +51,75 @@ class Backend(Protocol):
         preds: Sequence[NDArray[np.integer[Any]]],  # M classes (N,), lowest <= class <= highest
         lowest: int,
         highest: int,
+        workers: int,
+        progress: Progress | None,
+    ) -> NDArray[np.int64]: ...
+
+    def temperature_nll(
+        self,
+        models: Sequence[Typed],
+        target: NDArray[np.int64],
+        beta: NDArray[np.float64],
+        workers: int,
+        progress: Progress | None,
+    ) -> NDArray[np.float64]: ...
+
+    def confidences(
+        self,
+        models: Sequence[Typed],
+        temperature: NDArray[np.float64],
+        preds: NDArray[np.int32],
+        confidence: NDArray[np.float32],
+        workers: int,
+        progress: Progress | None,
+    ) -> None: ...
+
+    def candidate_scores(
+        self,
+        scored: Scored,
+        preds: NDArray[np.int32],
+        target: NDArray[np.int64],
+        workers: int,
+        progress: Progress | None,
+    ) -> Candidates: ...
+
+    def pair_ensemble_hits(
+        self,
+        scored: Scored | None,
+        n_models: int,
+        candidates: Candidates,
+        workers: int,
+        progress: Progress | None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]: ...
+
+    def candidate_hits(
+        self,
+        scored: Scored | None,
+        n_models: int,
+        candidates: Candidates,
+        members: NDArray[np.int64],
+        running: NDArray[np.float64],
+        outside: NDArray[np.float64],
+        right: NDArray[np.bool_],
+        workers: int,
+    ) -> NDArray[np.int64]: ...
+
+    def ensemble_predictions(
+        self,
+        scored: Scored,
+        weights: NDArray[np.float64],
+        preds: NDArray[np.int32],
+        workers: int,
+        progress: Progress | None,
+    ) -> NDArray[np.int32]: ...
+
+    def angle_histogram(
+        self,
+        confidence: NDArray[np.float32],
+        right: NDArray[np.bool_],
+        pairs: NDArray[np.int64],
+        slopes: NDArray[np.float64],
+        keep: NDArray[np.bool_],
         workers: int,
         progress: Progress | None,
     ) -> NDArray[np.int64]: ...

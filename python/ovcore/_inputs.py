@@ -86,6 +86,23 @@ def read_logits(logits: Array | Sequence[Array], target: Array, *, name: str = "
     return inputs
 
 
+def read_temperature(
+    temperature: float | Sequence[float] | Array, n_models: int
+) -> NDArray[np.float64]:
+    """(M,) temperatures from one for all or one each; refuses what is not positive and finite."""
+    try:
+        values = np.asarray(_arrays.view(temperature, "temperature").values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"temperature must be a number or {n_models} numbers: {error}") from error
+    if values.shape not in ((), (n_models,)):
+        raise ValueError(
+            f"temperature must be a number or ({n_models},), one a model: got shape {values.shape}"
+        )
+    if not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(f"temperature must be positive and finite, got {temperature}")
+    return np.ascontiguousarray(np.broadcast_to(values, n_models))
+
+
 def _read(
     arrays: Sequence[Array | TopK], labels: NDArray[np.int64], ignore_index: int | None, name: str
 ) -> Logits | Preds:

@@ -7,7 +7,6 @@ a pool of Python threads, which run together because the kernels release the GIL
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ovcore._arrays import Typed
+from ovcore._numba_ensembles import (
+    candidate_hits,
+    candidate_scores,
+    confidences,
+    ensemble_predictions,
+    pair_ensemble_hits,
+)
+from ovcore._numba_scores import find_first, temperature_nll
+from ovcore._numba_tasks import BYTES_PER_TASK, compiled, for_each_task
 from ovcore._numba_tiles import (
     LANES,
     PLANE_WORDS,
@@ -26,7 +34,18 @@ from ovcore._numba_tiles import (
 from ovcore._numba_tiles import popcount as _popcount
 from ovcore._progress import Progress
 
-_BYTES_PER_TASK = 1 << 21
+__all__ = [
+    "candidate_hits",
+    "candidate_scores",
+    "confidences",
+    "ensemble_predictions",
+    "joint_agreement",
+    "joint_errors",
+    "pack_errors",
+    "pair_ensemble_hits",
+    "temperature_nll",
+]
+
 _BLOCK = 192  # models a side
 _SLICE_WORDS = 4096  # of a model, at least: smaller slices are not worth a task
 _CHUNK_BLOCKS = 4  # of 512 samples counted at a time, so that a block's rows stay in cache
@@ -50,7 +69,7 @@ def pack_errors(
     """See :func:`ovcore._reference.pack_errors`."""
     n_samples = len(target)
     row_bytes = max(_row_bytes(model) for model in models)
-    samples_per_task = (_BYTES_PER_TASK // (64 * row_bytes) + 1) * 64
+    samples_per_task = (BYTES_PER_TASK // (64 * row_bytes) + 1) * 64
     tasks_per_model = -(-n_samples // samples_per_task)
     words[:, (n_samples + 63) // 64 :] = 0
 
@@ -67,7 +86,7 @@ def pack_errors(
         keys = model.values[rows].view(infinity.dtype)
         return int(_pack_logits(keys, infinity, target[rows], to, predicted))
 
-    counts = _for_each_task(len(models) * tasks_per_model, workers, progress, task)
+    counts = for_each_task(len(models) * tasks_per_model, workers, progress, task)
     return [
         sum(counts[m * tasks_per_model : (m + 1) * tasks_per_model]) for m in range(len(models))
     ]
@@ -95,7 +114,7 @@ def joint_agreement(
     def pack(m: int) -> None:
         _pack_classes(preds[m], lowest, planes[m])
 
-    _for_each_task(n_models, workers, None, pack)
+    for_each_task(n_models, workers, None, pack)
     return n_samples - _count_pairs(_joint_disagreement, planes, workers, progress)
 
 
@@ -118,7 +137,7 @@ def _count_pairs(
         part, block = divmod(i, len(blocks))
         count(rows[:, edges[part] : edges[part + 1]], *blocks[block], parts[part])
 
-    _for_each_task(len(blocks) * n_slices, workers, progress, task)
+    for_each_task(len(blocks) * n_slices, workers, progress, task)
     return parts[0] if n_slices == 1 else parts.sum(axis=0)
 
 
@@ -127,34 +146,7 @@ def _row_bytes(model: Typed | NDArray[np.integer[Any]]) -> int:
     return values.itemsize * (values.shape[1] if values.ndim == 2 else 1)
 
 
-def _for_each_task(
-    n_tasks: int, workers: int, progress: Progress | None, task: Callable[[int], Any]
-) -> list[Any]:
-    if n_tasks <= 1 or (workers == 1 and progress is None):
-        return [task(i) for i in range(n_tasks)]
-    with ThreadPoolExecutor(min(workers, n_tasks)) as pool:
-        futures = [pool.submit(task, i) for i in range(n_tasks)]
-        try:
-            pending = set(futures)
-            while pending:  # the main thread waits in short naps, so that Ctrl-C is seen
-                _, pending = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
-                if progress is not None:
-                    progress(n_tasks - len(pending), n_tasks)
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled at its first call; kept on disk for the next process, where that can be."""
-    try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # no folder that a cache could lie in
-        return njit(nogil=True)(function)
-
-
-@_compiled
+@compiled
 def _pack_logits(bits, infinity, target, words, preds):
     """Compares floats as integers that order the same way: see cpp/cpu/pack_errors.cpp."""
     integer = bits.dtype.type  # keeps every step in the narrow type, where loops vectorise
@@ -178,7 +170,7 @@ def _pack_logits(bits, infinity, target, words, preds):
             else:
                 value = integer(largest ^ ((largest >> sign) & low_bits))
                 mask = low_bits if value == 0 else integer(-1)  # +0 and -0 are equal
-                pred = _find_first(row, value, mask)
+                pred = find_first(row, value, mask)
             preds[n] = pred
             if pred != target[n]:
                 word |= np.uint64(1) << np.uint64(n - w * 64)
@@ -186,24 +178,7 @@ def _pack_logits(bits, infinity, target, words, preds):
     return without_prediction
 
 
-@_compiled
-def _find_first(row, value, mask):
-    """Index of the first element whose bits under the mask are those of value; there is one."""
-    integer = row.dtype.type
-    k = 0
-    while k + 64 <= len(row):  # a vectorised yes or no for 64, then the exact place
-        found = integer(0)
-        for i in range(k, k + 64):
-            found |= integer(integer((row[i] ^ value) & mask) == 0)
-        if found:
-            break
-        k += 64
-    while (row[k] ^ value) & mask:
-        k += 1
-    return k
-
-
-@_compiled
+@compiled
 def _pack_preds(preds, target, words):
     flags = np.zeros(64, np.uint8)  # one byte a sample: loops over bytes vectorise
     eights = flags.view(np.uint64)
@@ -216,7 +191,7 @@ def _pack_preds(preds, target, words):
         words[w] = _pack_flags(eights)
 
 
-@_compiled
+@compiled
 def _pack_classes(classes, lowest, planes):
     """Bit planes [block of 512 samples][plane][word] of the classes, less the lowest."""
     ids = np.zeros(64, np.uint16)
@@ -244,7 +219,7 @@ def _pack_flags(eights):
     return word
 
 
-@_compiled
+@compiled
 def _joint_errors(words, row_first, row_last, col_first, col_last, joint):
     n_words, stride = words.shape[1], words.strides[0] // 8
     whole = n_words // LANES
@@ -271,7 +246,7 @@ def _joint_errors(words, row_first, row_last, col_first, col_last, joint):
     _mirror(row_first, row_last, col_first, col_last, joint)
 
 
-@_compiled
+@compiled
 def _joint_disagreement(planes, row_first, row_last, col_first, col_last, disagreement):
     _, n_blocks, n_planes, _ = planes.shape
     stride = planes.strides[0] // 8
@@ -301,7 +276,7 @@ def _joint_disagreement(planes, row_first, row_last, col_first, col_last, disagr
     _mirror(row_first, row_last, col_first, col_last, disagreement)
 
 
-@_compiled
+@compiled
 def _differing(a, b, first, last):
     _, n_planes, n_words = a.shape
     count = 0
@@ -314,7 +289,7 @@ def _differing(a, b, first, last):
     return count
 
 
-@_compiled
+@compiled
 def _mirror(row_first, row_last, col_first, col_last, out):
     """What tiles wrote below the diagonal is overwritten, like the rest of the lower triangle."""
     for i in range(row_first, row_last):

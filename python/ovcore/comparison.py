@@ -209,7 +209,7 @@ def compare(
     elif calibration_split is not None:
         raise ValueError("calibration_split is for temperature='fit': got both")
     else:
-        values = ensembles.read_temperature(temperature, n_models).copy()
+        values = _inputs.read_temperature(temperature, n_models)
         temperatures = _arrays.in_library(values, inputs.library)
     pairs = ensembles.pairs(logits, target, temperature=temperatures)
     errors = pairs.errors

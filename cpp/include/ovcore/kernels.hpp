@@ -78,6 +78,132 @@ void joint_agreement(MatrixView<const std::uint64_t> planes, std::int64_t n_plan
                      std::int64_t n_samples, Range rows, Range cols,
                      MatrixView<std::int64_t> agreement);
 
+// Sums over samples of the negative log likelihood of softmax(beta z), in nats, and of its first and
+// second derivative in beta.
+struct NllSums {
+  double nll, slope, curvature;
+};
+
+// Computes them for one model and a range of samples, in double precision (relative error 1e-12).
+// They are not finite where a sample has no finite likelihood: NaN or +inf among its logits, or
+// -inf at its target.
+//
+//   logits  (N, K), K >= 1
+//   target  (N,)
+//   beta    1 / temperature, positive
+NllSums temperature_nll(const LogitsView& logits, const std::int64_t* target, double beta,
+                        Range samples);
+
+// What an ensemble sums of a model: "prob" softmax(z / T), "logit" z / T less its maximum; "max"
+// takes the largest of softmax(z / T) instead. Scores are float32, with one exp for all backends:
+// python/ovcore/_reference_scores.py defines them to the bit.
+enum class Combine { prob, logit, max };
+
+struct ScoredModel {
+  LogitsView logits;
+  double temperature;  // positive
+};
+
+// Score of each sample's predicted class, 1 / (sum of exp((z - max) / T)).
+//
+//   preds       (N,) predictions; -1 gives NaN
+//   confidence  (N,), written in the range
+void confidences(const LogitsView& logits, double temperature, const std::int32_t* preds,
+                 Range samples, float* confidence);
+
+// Lists the classes that can win a sample: its target and every model's prediction.
+//
+//   preds    (M, N)
+//   target   (N,)
+//   scratch  M + 1 integers
+//   sizes    (N,), written in the range: how many classes, 0 where all models predict the same
+void count_candidates(MatrixView<const std::int32_t> preds, const std::int64_t* target,
+                      Range samples, std::int32_t* scratch, std::int64_t* sizes);
+
+// Those lists, of the S samples on which models differ.
+struct CandidateLists {
+  const std::int64_t* samples;          // (S,) ascending
+  const std::int64_t* offsets;          // (S + 1,) into classes
+  const std::int32_t* classes;          // (U,) ascending in each sample
+  const std::int32_t* target;           // (S,) where the target is in its sample's list
+  MatrixView<const std::int32_t> tops;  // (S, P) where each model's prediction is, P >= M
+};
+
+// Writes the lists of a range of samples s: classes, target and the first M columns of tops.
+//
+//   scratch  2 M + 2 integers
+void list_candidates(MatrixView<const std::int32_t> preds, const std::int64_t* target,
+                     const std::int64_t* samples, const std::int64_t* offsets, Range listed,
+                     std::int32_t* scratch, std::int32_t* classes, std::int32_t* positions,
+                     MatrixView<std::int32_t> tops);
+
+// Scores one model on a range of the listed samples: one column of each output.
+//
+//   column   the model's
+//   caps     scratch, K + 16 floats: +inf for each class, then -inf; restored
+//   scores   (U, P) of the listed classes
+//   outside  (S, P) largest score of the other classes, -inf where there is none
+//   mass     (S, P) what softmax divided by; 1 for logits
+void candidate_scores(const ScoredModel& model, Combine combine, const CandidateLists& lists,
+                      Range listed, std::int64_t column, float* caps, MatrixView<float> scores,
+                      MatrixView<float> outside, MatrixView<double> mass);
+
+// Everything about the listed samples. Score is float where scores were computed from logits and
+// double where they were given: there, classes that are not listed score 0.
+template <class Score>
+struct Candidates {
+  CandidateLists lists;
+  MatrixView<const Score> scores, outside;
+  MatrixView<const double> mass;
+  std::int64_t n_models, n_classes;
+  const ScoredModel* models;  // (M,) what was scored, or nullptr where scores were given
+  Combine combine;
+};
+
+// What pairs' hits are counted in, for one block of pairs.
+struct PairHits {
+  MatrixView<std::int64_t> conversions, rescues;  // (M, M)
+  std::int64_t unsettled = 0;  // pairs and samples that took more than a look at the candidates
+  std::int64_t scanned = 0;    // of those, the ones that took more than the listed classes
+};
+
+// Adds up samples in the range that the pair's ensemble gets right: conversions where exactly one
+// of its models is right, rescues where neither is; for i in rows, j in cols, i < j. Where both
+// predict the same class the ensemble does; else the largest sum of scores wins, formed in double;
+// the lowest class wins a tie, and where every sum is -inf nothing does.
+//
+//   counts   scratch, 2 * rows * (cols + 32) counters of the size of Score
+template <class Score>
+void pair_ensemble_hits(const Candidates<Score>& candidates, Range rows, Range cols, Range listed,
+                        void* counts, PairHits& hits);
+
+// Adds up listed samples that an ensemble gets right if model m joins.
+//
+//   members   (n_members,) of the ensemble, in the order they joined
+//   running   (U,) sums of their scores in that order
+//   outside   (S,) sums of their outside scores
+//   right     (S,) 0 or 1: which of the two counts of a model a sample goes to
+//   scratch   K floats and K doubles
+//   hits      (M, 2)
+template <class Score>
+void candidate_hits(const Candidates<Score>& candidates, const std::int64_t* members,
+                    std::int64_t n_members, const double* running, const double* outside,
+                    const std::uint8_t* right, Range listed, float* scratch, double* sums,
+                    std::int64_t* hits);
+
+// Predicts with an ensemble: the class of the largest weighted sum of scores (the largest weighted
+// score for Combine::max), formed in double in the order of models; the lowest class wins a tie;
+// what all models predict wins; -1 where every sum is -inf.
+//
+//   models    (M,)
+//   weights   (M,) positive
+//   preds     (M, N) what the models predict
+//   scratch   K floats and K doubles
+//   ensemble  (N,), written in the range
+void ensemble_predictions(const ScoredModel* models, const double* weights, Combine combine,
+                          MatrixView<const std::int32_t> preds, Range samples, float* scratch,
+                          double* sums, std::int32_t* ensemble);
+
 // Name of the instruction set in use ("baseline", "avx2", "avx512"), chosen once, when first asked.
 // The environment variable OVCORE_ISA forces one; where this chip or build lacks it,
 // std::runtime_error says so.

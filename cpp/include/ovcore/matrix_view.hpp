@@ -29,4 +29,16 @@ struct bfloat16 {
   std::uint16_t bits;
 };
 
+
+enum class Element { float32, float64, float16, bfloat16 };
+
+// A model's logits (N, K) of any element type.
+struct LogitsView {
+  const void* data = nullptr;
+  Element element = Element::float32;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  std::int64_t row_stride = 0;  // in elements; the last axis is always contiguous
+};
+
 }  // namespace ovcore

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _arrays, _inputs
-from ovcore._arrays import Array, Typed
-from ovcore._reference import ensemble_scores, pair_ensemble_hits
+from ovcore import _arrays, _dispatch, _inputs
+from ovcore._arrays import Array
+from ovcore._candidates import Scored
 from ovcore.errors import JointErrors
 from ovcore.packing import pack
 
 __all__ = ["PairEnsembles", "pairs"]
 
 _COMBINE = ("prob", "logit")
-_BLOCK_BYTES = 1 << 26  # scores of all models on one block of samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,48 +111,17 @@ def pairs(
     if combine not in _COMBINE:
         raise ValueError(f"combine must be one of {', '.join(_COMBINE)}: got {combine!r}")
     n_models = len(inputs.models)
-    temperatures = read_temperature(temperature, n_models)
+    temperatures = _inputs.read_temperature(temperature, n_models)
     preds = np.empty((n_models, inputs.n_samples), np.int32)
     errors = JointErrors.from_errors(pack(inputs, preds=preds))
-
-    totals = [np.zeros((n_models, n_models), np.int64) for _ in range(3)]
-    block = max(1, _BLOCK_BYTES // (4 * n_models * inputs.n_classes))
-    for first in range(0, inputs.n_samples, block):
-        rows = slice(first, first + block)
-        scores = np.stack([
-            _scores(model, rows, t, combine, m)
-            for m, (model, t) in enumerate(zip(inputs.models, temperatures, strict=True))
-        ])  # fmt: skip
-        counts = pair_ensemble_hits(scores, preds[:, rows], inputs.target[rows])
-        for total, count in zip(totals, counts, strict=True):
-            total += count
-    hits, conversions, rescues = (_arrays.in_library(t, inputs.library) for t in totals)
+    backend = _dispatch.choose(None)
+    workers = _dispatch.count_workers(None)
+    scored = Scored(inputs.models, temperatures, combine)
+    candidates = backend.candidate_scores(scored, preds, inputs.target, workers, None)
+    counts, _ = backend.pair_ensemble_hits(scored, n_models, candidates, workers, None)
+    right = inputs.n_samples - errors.n_wrong()
+    both = right[:, None] - errors.n_wrong() + errors.joint
+    hits, conversions, rescues = (
+        _arrays.in_library(t, inputs.library) for t in (both + counts.sum(axis=0), *counts)
+    )
     return PairEnsembles(hits, conversions, rescues, errors)
-
-
-def read_temperature(
-    temperature: float | Sequence[float] | Array, n_models: int
-) -> NDArray[np.float64]:
-    """(M,) temperatures from one for all or one each; refuses what is not positive and finite."""
-    try:
-        values = np.asarray(_arrays.view(temperature, "temperature").values, np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"temperature must be a number or {n_models} numbers: {error}") from error
-    if values.shape not in ((), (n_models,)):
-        raise ValueError(
-            f"temperature must be a number or ({n_models},), one a model: got shape {values.shape}"
-        )
-    if not (np.isfinite(values) & (values > 0)).all():
-        raise ValueError(f"temperature must be positive and finite, got {temperature}")
-    return np.broadcast_to(values, n_models)
-
-
-def _scores(
-    model: Typed, rows: slice, temperature: float, combine: str, m: int
-) -> NDArray[np.float32]:
-    values = _arrays.widen(model, rows)
-    if combine == "logit" and np.isposinf(values).any():
-        raise ValueError(
-            f"model {m} has +inf among its logits, which combine='logit' cannot average"
-        )
-    return ensemble_scores(values, temperature, combine)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _arrays, _inputs
+from ovcore import _arrays, _dispatch, _inputs
 from ovcore._arrays import Array, Typed
-from ovcore._reference import temperature_nll
 
 __all__ = ["TemperatureFit", "fit_temperature"]
 
@@ -81,7 +80,10 @@ def _fit(model: Typed, target: NDArray[np.int64], m: int) -> tuple[float, float,
         sums = np.zeros(3)
         for rows in _blocks(model):
             values = _arrays.widen(model, rows).astype(np.float64)
-            sums += temperature_nll(values, target[rows], float(np.exp(log_beta)))
+            beta = np.array([np.exp(log_beta)])
+            block = [_arrays.Typed(values, "float64")]
+            nll = _dispatch.choose(None).temperature_nll
+            sums += nll(block, target[rows], beta, 1, None)[0]
         return sums / n_samples
 
     low, high = -np.log(_HIGHEST), -np.log(_LOWEST)
