@@ -51,7 +51,8 @@ inline py::array_t<std::int64_t> angle_histogram_binding(
   const std::int64_t n_models = from.rows, n_samples = from.cols;
   require(right.ndim() == 2 && right.shape(0) == n_models && right.shape(1) == n_samples,
           "expected a flag for each confidence");
-  require(right.size() == 0 || right.strides(1) == 1, "the last axis must be contiguous");
+  require(right.size() == 0 || n_samples == 1 || right.strides(1) == 1,
+          "the last axis must be contiguous");
   const bool* kept_flags = vector<bool>(keep, n_samples);
   const std::int64_t n_bins = slopes.size() + 1;
   const double* of = vector<double>(slopes, n_bins - 1);

@@ -23,8 +23,7 @@ class Models {
  public:
   Models(const py::tuple& scored, std::int64_t n_models, std::int64_t n_samples) {
     require(scored.size() == 3, "expected models, temperatures and what to combine");
-    const std::vector<LogitsView> views =
-        logits_views(scored[0].cast<py::sequence>(), n_samples);
+    const std::vector<LogitsView> views = logits_views(scored[0].cast<py::sequence>(), n_samples);
     const auto temperatures = scored[1].cast<py::array_t<double>>();
     require(static_cast<std::int64_t>(views.size()) == n_models, "unexpected number of models");
     const double* temperature = vector<double>(temperatures, n_models);
@@ -46,8 +45,8 @@ class Models {
 template <class T>
 py::array_t<T> aligned_array(std::int64_t rows, std::int64_t cols) {
   constexpr std::align_val_t alignment{64};
-  const std::size_t bytes = static_cast<std::size_t>(std::max<std::int64_t>(rows * cols, 1)) *
-                            sizeof(T);
+  const std::size_t bytes =
+      static_cast<std::size_t>(std::max<std::int64_t>(rows * cols, 1)) * sizeof(T);
   void* data = operator new(bytes, alignment);
 #if defined(__linux__)
   madvise(data, bytes, MADV_HUGEPAGE);
@@ -86,7 +85,10 @@ class CandidateArrays {
       offsets[1] = offsets[0] + sizes[n];
       ++offsets;
     }
-    lists_ = {samples_.data(), offsets_.data(), classes_.data(), target_.data(),
+    lists_ = {samples_.data(),
+              offsets_.data(),
+              classes_.data(),
+              target_.data(),
               {tops_.data(), n_listed, cols, cols}};
     views_ = {writable(tops_), writable(scores_), writable(outside_), writable(mass_)};
     classes_data_ = classes_.mutable_data();
@@ -206,8 +208,13 @@ class CandidateInputs {
     };
     require(py::isinstance<py::array_t<Score>>(scores_), "unexpected type of scores");
     const std::int64_t n = n_listed(), cols = lists_.tops.cols;
-    return {lists_,    view(scores_), view(outside_), {mass_.data(), n, cols, cols},
-            n_models_, n_classes_,    models_ ? models_->scored().data() : nullptr,
+    return {lists_,
+            view(scores_),
+            view(outside_),
+            {mass_.data(), n, cols, cols},
+            n_models_,
+            n_classes_,
+            models_ ? models_->scored().data() : nullptr,
             models_ ? models_->combine() : Combine::prob};
   }
 

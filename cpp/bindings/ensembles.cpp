@@ -102,20 +102,21 @@ py::object candidate_scores_binding(const py::tuple& scored, const Preds& preds,
   const double seconds = static_cast<double>(to.n_listed() * bytes) / 4e9;
   {
     py::gil_scoped_release others;
-    for_each_task(
-        (to.n_listed() + per_task - 1) / per_task, workers_worth_starting(workers, seconds),
-        progress, [&](std::int64_t task) {
-          const Range listed{task * per_task, std::min((task + 1) * per_task, to.n_listed())};
-          std::vector<std::int32_t> scratch(2 * n_models + 2);
-          std::vector<float> caps(models.n_classes() + 16, -std::numeric_limits<float>::infinity());
-          std::fill_n(caps.begin(), models.n_classes(), std::numeric_limits<float>::infinity());
-          to.clear(listed);
-          list_candidates(predicted, of, lists.samples, lists.offsets, listed, scratch.data(),
-                          to.classes(), to.target(), to.tops());
-          for (std::int64_t m = 0; m < n_models; ++m)
-            candidate_scores(models.scored()[m], models.combine(), lists, listed, m, caps.data(),
-                             to.scores(), to.outside(), to.mass());
-        });
+    for_each_task((to.n_listed() + per_task - 1) / per_task,
+                  workers_worth_starting(workers, seconds), progress, [&](std::int64_t task) {
+                    const Range listed{task * per_task,
+                                       std::min((task + 1) * per_task, to.n_listed())};
+                    std::vector<std::int32_t> scratch(2 * n_models + 2);
+                    constexpr float infinity = std::numeric_limits<float>::infinity();
+                    std::vector<float> caps(models.n_classes() + caps_padding, -infinity);
+                    std::fill_n(caps.begin(), models.n_classes(), infinity);
+                    to.clear(listed);
+                    list_candidates(predicted, of, lists.samples, lists.offsets, listed,
+                                    scratch.data(), to.classes(), to.target(), to.tops());
+                    for (std::int64_t m = 0; m < n_models; ++m)
+                      candidate_scores(models.scored()[m], models.combine(), lists, listed, m,
+                                       caps.data(), to.scores(), to.outside(), to.mass());
+                  });
   }
   return to.to_python();
 }
@@ -158,8 +159,8 @@ std::pair<Counts, Counts> count_pair_hits(const Candidates<Score>& candidates,
   const std::int64_t row = candidates.scores.row_stride * static_cast<std::int64_t>(sizeof(Score));
   const std::int64_t per_slice = std::clamp<std::int64_t>(
       slice_bytes * n_listed / (candidates.scores.rows * row + 1), 16, 1024);
-  const double seconds = static_cast<double>(candidates.scores.rows) *
-                         static_cast<double>(n) * static_cast<double>(n) / 3e10;
+  const double seconds = static_cast<double>(candidates.scores.rows) * static_cast<double>(n) *
+                         static_cast<double>(n) / 3e10;
   Pool<PairCounts> pool([&] {
     return PairCounts{std::vector<std::int64_t>(n * n), std::vector<std::int64_t>(n * n)};
   });
@@ -203,13 +204,13 @@ std::pair<Counts, Counts> pair_ensemble_hits_binding(const std::optional<py::tup
                                                      const Progress& progress) {
   const CandidateInputs inputs(scored, n_models, candidates);
   instruction_set();
-  return inputs.with_candidates([&](const auto& all) {
-    return count_pair_hits(all, inputs.n_listed(), workers, progress);
-  });
+  return inputs.with_candidates(
+      [&](const auto& all) { return count_pair_hits(all, inputs.n_listed(), workers, progress); });
 }
 
 Counts candidate_hits_binding(const std::optional<py::tuple>& scored, std::int64_t n_models,
-                              const py::object& candidates, const py::array_t<std::int64_t>& members,
+                              const py::object& candidates,
+                              const py::array_t<std::int64_t>& members,
                               const py::array_t<double>& running,
                               const py::array_t<double>& outside, const py::array_t<bool>& right,
                               int workers) {

@@ -50,8 +50,9 @@ auto with_matrix(const LogitsView& logits, const Use& use) {
 }
 
 inline std::int64_t row_bytes(const LogitsView& logits) {
-  const std::int64_t element =
-      logits.element == Element::float64 ? 8 : logits.element == Element::float32 ? 4 : 2;
+  const std::int64_t element = logits.element == Element::float64   ? 8
+                               : logits.element == Element::float32 ? 4
+                                                                    : 2;
   return element * logits.cols;
 }
 
@@ -65,7 +66,8 @@ inline std::vector<LogitsView> logits_views(const py::sequence& models, std::int
   return views;
 }
 
-// Spreads samples of every model over tasks of about two megabytes.
+// Spreads samples of every model over tasks of about a megabyte, so that what is read twice is
+// still in cache the second time.
 struct SampleTasks {
   std::int64_t n_models, n_samples, samples_per_task, tasks_per_model;
   double seconds;  // a rough estimate of all of them
@@ -75,7 +77,7 @@ struct SampleTasks {
       : n_models(static_cast<std::int64_t>(models.size())), n_samples(samples) {
     std::int64_t widest = 1;
     for (const LogitsView& model : models) widest = std::max(widest, row_bytes(model));
-    samples_per_task = ((1 << 21) / (widest * multiple) + 1) * multiple;
+    samples_per_task = ((1 << 20) / (widest * multiple) + 1) * multiple;
     tasks_per_model = (n_samples + samples_per_task - 1) / samples_per_task;
     seconds = static_cast<double>(n_models) * static_cast<double>(n_samples) *
               static_cast<double>(widest) / bytes_per_second;

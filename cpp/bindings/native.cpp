@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "angles.hpp"
 #include "arrays.hpp"
 #include "ensembles.hpp"
 #include "ovcore/kernels.hpp"
@@ -179,6 +180,11 @@ PYBIND11_MODULE(_native, module) {
              py::arg("highest"), py::arg("workers"), py::arg("progress"),
              "Samples for which each two of M models predict the same class, of M arrays (N,).");
   bind_ensembles(module);
+  module.def("angle_histogram", &angle_histogram_binding, py::arg("confidence").noconvert(),
+             py::arg("right").noconvert(), py::arg("pairs").noconvert(),
+             py::arg("slopes").noconvert(), py::arg("keep").noconvert(), py::arg("workers"),
+             py::arg("progress"),
+             "Histograms (P, 4, B) of the angle between two models' confidences, by outcome.");
 }
 
 }  // namespace ovcore::bindings

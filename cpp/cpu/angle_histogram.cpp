@@ -7,20 +7,13 @@
 // all outcomes of a vector of samples.
 #include <cstring>
 
+#include "float_vectors.hpp"
 #include "kernel_table.hpp"
 
 namespace ovcore::OVCORE_ISA {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int vector_bytes = 64;
-#elif defined(__AVX2__)
-constexpr int vector_bytes = 32;
-#else
-constexpr int vector_bytes = 16;
-#endif
-constexpr std::int64_t lanes = vector_bytes / sizeof(float);
-typedef float Floats [[gnu::vector_size(vector_bytes)]];
+constexpr std::int64_t lanes = n_floats;
 typedef std::uint32_t Counts [[gnu::vector_size(vector_bytes)]];  // four of a byte each
 
 constexpr std::int64_t n_outcomes = 4;
@@ -28,13 +21,6 @@ constexpr std::int64_t together = 4;          // thresholds that one look at a s
 constexpr std::int64_t block_samples = 1008;  // whose thresholds take 16 KiB
 static_assert(angle_lanes % lanes == 0 && block_samples % angle_lanes == 0, "whole vectors");
 static_assert(block_samples <= 255 * lanes, "a byte of a lane counts to 255");
-
-template <class V, class T>
-[[gnu::always_inline]] inline V load(const T* from) {
-  V v;
-  std::memcpy(&v, from, sizeof v);
-  return v;
-}
 
 // The least float that is no less than x >= 0.
 [[gnu::always_inline]] inline float round_up(double x) {

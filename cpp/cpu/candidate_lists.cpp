@@ -30,7 +30,7 @@ void list_candidates(MatrixView<const std::int32_t> preds, const std::int64_t* t
                      const std::int64_t* samples, const std::int64_t* offsets, Range listed,
                      std::int32_t* scratch, std::int32_t* classes, std::int32_t* positions,
                      MatrixView<std::int32_t> tops) {
-  std::int32_t* found = scratch;                     // in the order of models
+  std::int32_t* found = scratch;                   // in the order of models
   std::int32_t* ranks = scratch + preds.rows + 1;  // of those, in ascending order
   for (std::int64_t s = listed.first; s < listed.last; ++s) {
     const std::int64_t n = samples[s];

@@ -138,4 +138,10 @@ void ensemble_predictions(const ScoredModel* models, const double* weights, Comb
   kernels().ensemble_predictions(models, weights, combine, preds, samples, scratch, sums, ensemble);
 }
 
+void angle_histogram(MatrixView<const float> confidence, const AnglePair* pairs, Range range,
+                     const double* slopes, std::int64_t n_bins,
+                     MatrixView<std::int64_t> histogram) {
+  kernels().angle_histogram(confidence, pairs, range, slopes, n_bins, histogram);
+}
+
 }  // namespace ovcore

@@ -33,6 +33,9 @@ typedef double Doubles [[gnu::vector_size(vector_bytes)]];
 typedef std::int64_t Longs [[gnu::vector_size(vector_bytes)]];
 constexpr int n_floats = vector_bytes / 4, n_doubles = vector_bytes / 8;
 
+// For lambdas that are the body of a loop over vectors.
+#define OVCORE_INLINE __attribute__((always_inline))
+
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
 template <class V, class T>
@@ -55,10 +58,29 @@ inline V smaller(V a, V b) {
   return a < b ? a : b;
 }
 
-// The lower and the upper half of a vector of floats as doubles, and back.
+// The lower and the upper half of a vector of floats as doubles, and back; the i-th half vector of
+// floats in memory as doubles.
 struct Halves {
   Doubles low, high;
 };
+
+// As `larger`, in the one instruction that compilers do not always see in it.
+#if defined(__AVX512F__)
+inline Floats maximum(Floats a, Floats b) { return (Floats)_mm512_max_ps((__m512)a, (__m512)b); }
+inline Doubles maximum(Doubles a, Doubles b) {
+  return (Doubles)_mm512_max_pd((__m512d)a, (__m512d)b);
+}
+#elif defined(__AVX2__)
+inline Floats maximum(Floats a, Floats b) { return (Floats)_mm256_max_ps((__m256)a, (__m256)b); }
+inline Doubles maximum(Doubles a, Doubles b) {
+  return (Doubles)_mm256_max_pd((__m256d)a, (__m256d)b);
+}
+#else
+template <class V>
+inline V maximum(V a, V b) {
+  return larger(a, b);
+}
+#endif
 
 #if defined(__AVX512F__)
 
@@ -66,6 +88,9 @@ inline Halves widen(Floats v) {
   const __m256 high = _mm512_extractf32x8_ps((__m512)v, 1);
   return {(Doubles)_mm512_cvtps_pd(_mm512_castps512_ps256((__m512)v)),
           (Doubles)_mm512_cvtps_pd(high)};
+}
+inline Doubles load_half(const float* from, int i) {
+  return (Doubles)_mm512_cvtps_pd(load<__m256>(from + i * n_doubles));
 }
 inline Floats narrow(Halves v) {
   const __m512 low = _mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)v.low));
@@ -77,12 +102,8 @@ inline Floats load_floats(const float16* from) {
 inline Floats load_floats(const bfloat16* from) {
   return (Floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(load<__m256i>(from)), 16);
 }
-inline std::uint32_t lane_mask(Ints v) {
-  return _mm512_movepi32_mask((__m512i)v);
-}
-inline std::uint32_t lane_mask(Longs v) {
-  return _mm512_movepi64_mask((__m512i)v);
-}
+inline std::uint32_t lane_mask(Ints v) { return _mm512_movepi32_mask((__m512i)v); }
+inline std::uint32_t lane_mask(Longs v) { return _mm512_movepi64_mask((__m512i)v); }
 inline Longs load_longs(const std::int32_t* from) {
   return (Longs)_mm512_cvtepi32_epi64(load<__m256i>(from));
 }
@@ -93,6 +114,9 @@ inline Halves widen(Floats v) {
   const __m128 high = _mm256_extractf128_ps((__m256)v, 1);
   return {(Doubles)_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)v)),
           (Doubles)_mm256_cvtps_pd(high)};
+}
+inline Doubles load_half(const float* from, int i) {
+  return (Doubles)_mm256_cvtps_pd(load<__m128>(from + i * n_doubles));
 }
 inline Floats narrow(Halves v) {
   const __m256 low = _mm256_castps128_ps256(_mm256_cvtpd_ps((__m256d)v.low));
@@ -116,9 +140,8 @@ inline Longs load_longs(const std::int32_t* from) {
 
 #else
 
-inline Halves widen(Floats v) {
-  return {Doubles{v[0], v[1]}, Doubles{v[2], v[3]}};
-}
+inline Halves widen(Floats v) { return {Doubles{v[0], v[1]}, Doubles{v[2], v[3]}}; }
+inline Doubles load_half(const float* from, int i) { return Doubles{from[2 * i], from[2 * i + 1]}; }
 inline Floats narrow(Halves v) {
   return Floats{static_cast<float>(v.low[0]), static_cast<float>(v.low[1]),
                 static_cast<float>(v.high[0]), static_cast<float>(v.high[1])};
@@ -148,6 +171,27 @@ inline Longs load_longs(const std::int32_t* from) { return Longs{from[0], from[1
 
 #endif
 
+// Combines the lanes of a vector by halves.
+template <class T, class V, class Combine>
+[[gnu::always_inline]] inline T across(V v, const Combine& combine) {
+  T lane[sizeof(V) / sizeof(T)];
+  std::memcpy(lane, &v, sizeof v);
+#pragma GCC unroll 4
+  for (int width = sizeof(V) / sizeof(T) / 2; width > 0; width /= 2)
+#pragma GCC unroll 8
+    for (int i = 0; i < width; ++i) lane[i] = combine(lane[i], lane[i + width]);
+  return lane[0];
+}
+inline float largest_lane(Floats v) {
+  return across<float>(v, [](float a, float b) { return larger(a, b); });
+}
+inline double largest_lane(Doubles v) {
+  return across<double>(v, [](double a, double b) { return larger(a, b); });
+}
+inline double sum_of_lanes(Doubles v) {
+  return across<double>(v, [](double a, double b) { return a + b; });
+}
+
 inline Floats load_floats(const float* from) { return load<Floats>(from); }
 
 // -infinity as an element of a row.
@@ -159,22 +203,34 @@ inline T lowest_element() {
     return -std::numeric_limits<T>::infinity();
 }
 
-// Calls piece(first class, pointer to n_floats elements) for a row; the last piece is filled up
-// with -infinity, and so are further ones up to a multiple of `Block` elements.
-template <int Block, class T, class Piece>
+// Reads a row in pieces of `Length` elements; what is missing from the last one is -infinity.
+template <int Length, class T>
+struct Pieces {
+  T rest[Length];
+
+  // Where the piece at class k can be read.
+  [[gnu::always_inline]] const T* at(const T* row, std::int64_t k, std::int64_t n_classes) {
+    if (k + Length <= n_classes) return row + k;
+    for (int i = 0; i < Length; ++i) rest[i] = lowest_element<T>();
+    std::memcpy(rest, row + k, static_cast<std::size_t>(n_classes - k) * sizeof(T));
+    return rest;
+  }
+};
+
+// Calls piece(first class, pointer, number of vectors that lie there) for a row: `Many` vectors at
+// a time, `Few` where less than half of that is left. Pieces should be marked always_inline: what
+// they add up then stays in registers.
+template <int Many, int Few, class T, class Piece>
 [[gnu::always_inline]] inline void for_each_piece(const T* row, std::int64_t n_classes,
                                                   const Piece& piece) {
-  static_assert(Block % n_floats == 0);
+  constexpr int many = Many * n_floats, few = Few * n_floats;
   std::int64_t k = 0;
-  for (; k + Block <= n_classes; k += Block)
-#pragma GCC unroll 8
-    for (int i = 0; i < Block; i += n_floats) piece(k + i, i / n_floats, row + k + i);
-  if (k == n_classes) return;
-  T rest[Block];
-  for (int i = 0; i < Block; ++i) rest[i] = lowest_element<T>();
-  std::memcpy(rest, row + k, static_cast<std::size_t>(n_classes - k) * sizeof(T));
-#pragma GCC unroll 8
-  for (int i = 0; i < Block; i += n_floats) piece(k + i, i / n_floats, rest + i);
+  Pieces<many, T> large;
+  for (; 2 * (n_classes - k) > many; k += many)
+    piece(k, large.at(row, k, n_classes), std::integral_constant<int, Many>());
+  Pieces<few, T> small;
+  for (; k < n_classes; k += few)
+    piece(k, small.at(row, k, n_classes), std::integral_constant<int, Few>());
 }
 
 inline float widen_one(float value) { return value; }

@@ -36,6 +36,8 @@ void candidate_hits(const Candidates<Score>& candidates, const std::int64_t* mem
 void ensemble_predictions(const ScoredModel* models, const double* weights, Combine combine,
                           MatrixView<const std::int32_t> preds, Range samples, float* scratch,
                           double* sums, std::int32_t* ensemble);
+void angle_histogram(MatrixView<const float> confidence, const AnglePair* pairs, Range range,
+                     const double* slopes, std::int64_t n_bins, MatrixView<std::int64_t> histogram);
 
 extern const KernelTable kernels = {
     OVCORE_TEXT(OVCORE_ISA),
@@ -55,6 +57,7 @@ extern const KernelTable kernels = {
     candidate_hits<float>,
     candidate_hits<double>,
     ensemble_predictions,
+    angle_histogram,
 };
 
 }  // namespace ovcore::OVCORE_ISA

@@ -44,6 +44,7 @@ struct KernelTable {
   CandidateHits<float> candidate_hits_f32;
   CandidateHits<double> candidate_hits_f64;
   decltype(&ovcore::ensemble_predictions) ensemble_predictions;
+  decltype(&ovcore::angle_histogram) angle_histogram;
 };
 
 namespace baseline {

@@ -10,6 +10,7 @@
 
 #include "find_first.hpp"
 #include "kernel_table.hpp"
+#include "prefetch.hpp"
 
 namespace ovcore::OVCORE_ISA {
 namespace {
@@ -44,22 +45,9 @@ constexpr int widest = 32;
 #else
 constexpr int widest = 16;
 #endif
-// Memory is asked for before it is needed: far ahead for the second-level cache, which has more
-// requests under way at once than the first, and shortly before for the first. Together they reach
-// what plain reading does; either alone, two thirds of it.
-constexpr std::uintptr_t bytes_far = 12288, bytes_near = 2048;
 // So few are compared one by one: those that fill no more than a short vector and some.
 template <class Key>
 constexpr std::int64_t few_classes = 16 / sizeof(Key) + 8;
-
-template <int Bytes>
-inline void ask_for_memory(const char* row) {
-  for (std::uintptr_t line = 0; line < Bytes; line += 64) {
-    const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(row) + line;
-    __builtin_prefetch(reinterpret_cast<const void*>(at + bytes_far), 0, 2);
-    __builtin_prefetch(reinterpret_cast<const void*>(at + bytes_near), 0, 3);
-  }
-}
 
 template <class Key, int Bytes>
 struct Keys {

@@ -75,7 +75,8 @@ void pair_ensemble_hits(const Candidates<Score>& all, Range rows, Range cols, Ra
   const std::int64_t width = (cols.last - left + lanes - 1) / lanes * lanes;
   Count* conversions = static_cast<Count*>(counts);
   Count* rescues = conversions + (rows.last - rows.first) * width;
-  std::memset(counts, 0, static_cast<std::size_t>(2 * (rows.last - rows.first) * width) * sizeof(Count));
+  std::memset(counts, 0,
+              static_cast<std::size_t>(2 * (rows.last - rows.first) * width) * sizeof(Count));
 
   for (std::int64_t s = listed.first; s < listed.last; ++s) {
     const std::int64_t first = all.lists.offsets[s], size = all.lists.offsets[s + 1] - first;

@@ -7,29 +7,46 @@
 namespace ovcore::OVCORE_ISA {
 namespace {
 
-// exp(x) for x <= 0.
-inline Floats exponential(Floats x) {
-  const Floats lowest = Floats{} - 86.0f;
-  const Floats inside = larger(x, lowest);
-  const Floats shifted = inside * 1.44269504f + 12582912.0f;  // rounds to a whole number
-  const Floats n = shifted - 12582912.0f;
-  Floats r = inside - n * 0.693359375f;
-  r = r - n * -2.12194440e-4f;
-  Floats q = Floats{} + 0.0013814540579915047f;
-  q = q * r + 0.00836874544620514f;
-  q = q * r + 0.04166838899254799f;
-  q = q * r + 0.1666652113199234f;
-  q = q * r + 0.4999999403953552f;
-  const Floats p = (r * r) * q + r + 1.0f;
-  const Ints bits = (Ints)p + ((Ints)shifted << 23);
-  return x > lowest ? (Floats)bits : Floats{};
+// Vectors taken through the same steps side by side: one waits for each step's result, several
+// keep the chip busy meanwhile.
+constexpr int side_by_side = n_floats == 8 ? 2 : 4;
+
+template <int N, class Step>
+[[gnu::always_inline]] inline void each(const Step& step) {
+#pragma GCC unroll 8
+  for (int i = 0; i < N; ++i) step(i);
 }
 
-inline float beta_of(double temperature) {
+// y = 2^y for y <= 0. From -124 on that is 0, whatever the steps before made of it.
+template <int N>
+[[gnu::always_inline]] inline void power_of_two(Floats (&y)[N]) {
+  Floats shifted[N], f[N], q[N];
+  each<N>([&](int i) OVCORE_INLINE { shifted[i] = y[i] + 12582912.0f; });  // a whole number
+  each<N>([&](int i) OVCORE_INLINE { f[i] = y[i] - (shifted[i] - 12582912.0f); });
+  each<N>([&](int i)
+              OVCORE_INLINE { q[i] = f[i] * 0.00015353320432157173f + 0.0013398926044037507f; });
+  each<N>([&](int i) OVCORE_INLINE { q[i] = q[i] * f[i] + 0.009618437854461696f; });
+  each<N>([&](int i) OVCORE_INLINE { q[i] = q[i] * f[i] + 0.05550332347906885f; });
+  each<N>([&](int i) OVCORE_INLINE { q[i] = q[i] * f[i] + 0.240226479069414f; });
+  each<N>([&](int i) OVCORE_INLINE { q[i] = q[i] * f[i] + 0.6931472029069689f; });
+  each<N>([&](int i) OVCORE_INLINE { q[i] = q[i] * f[i] + 1.0f; });
+  each<N>([&](int i) OVCORE_INLINE {
+    const Ints bits = (Ints)q[i] + ((Ints)shifted[i] << 23);
+    y[i] = y[i] > Floats{} - 124.0f ? (Floats)bits : Floats{};
+  });
+}
+inline Floats power_of_two(Floats y) {
+  Floats one[1] = {y};
+  power_of_two<1>(one);
+  return one[0];
+}
+
+// 1 / (T ln 2): what distances are multiplied by.
+inline float scale_of(double temperature) {
   constexpr double tiny = std::numeric_limits<float>::min();
   constexpr double huge = std::numeric_limits<float>::max();
-  const double beta = 1 / temperature;
-  return static_cast<float>(beta < tiny ? tiny : beta > huge ? huge : beta);
+  const double scale = 1 / 0.69314718055994531 / temperature;
+  return static_cast<float>(scale < tiny ? tiny : scale > huge ? huge : scale);
 }
 
 // z - peak; 0 at the peak also where that is +inf.
@@ -37,35 +54,56 @@ template <class Z>
 inline Z distance(Z z, Z peak) {
   return z == peak ? Z{} : z - peak;
 }
-template <class T>
-inline Floats distances(const T* from, float peak) {
-  const Floats z = load_floats(from);
-  return z == peak ? Floats{} : z - peak;
+template <bool is_infinite, class V, class Z>
+inline V distance(V z, Z peak) {
+  if constexpr (!is_infinite) return z - peak;
+  return z == peak ? V{} : z - peak;
 }
+template <bool is_infinite, class T>
+inline Floats distances(const T* from, float peak) {
+  return distance<is_infinite>(load_floats(from), peak);
+}
+template <bool is_infinite>
 inline Floats distances(const double* from, double peak) {
-  const Doubles low = load<Doubles>(from), high = load<Doubles>(from + n_doubles);
-  return narrow({low == peak ? Doubles{} : low - peak, high == peak ? Doubles{} : high - peak});
+  return narrow({distance<is_infinite>(load<Doubles>(from), peak),
+                 distance<is_infinite>(load<Doubles>(from + n_doubles), peak)});
 }
 
 // Weights exp((z - peak) / T) of a row, n_floats at a time: piece(first class, weights). Returns
-// their sum.
-template <class T, class Peak, class Piece>
+// their sum, made of 16 sums: class k is added to that of k % 16.
+template <bool is_infinite, class T, class Peak, class Piece>
 [[gnu::always_inline]] inline double weigh(const T* row, std::int64_t n_classes, Peak peak,
-                                           float beta, const Piece& piece) {
-  constexpr int lanes = 16;
-  Doubles sums[lanes / n_doubles] = {};
-  for_each_piece<lanes>(row, n_classes, [&](std::int64_t k, int i, const T* from) {
-    const Floats weight = exponential(distances(from, peak) * beta);
-    const Halves wide = widen(weight);
-    sums[2 * i] += wide.low;
-    sums[2 * i + 1] += wide.high;
-    piece(k, weight);
-  });
+                                           float scale, const Piece& piece) {
+  constexpr int lanes = 16, vectors = lanes / n_floats;
+  static_assert(side_by_side % vectors == 0);
+  Doubles sums[2 * vectors] = {};
+  for_each_piece<side_by_side, vectors>(
+      row, n_classes, [&](std::int64_t k, const T* from, auto count) OVCORE_INLINE {
+        constexpr int n = decltype(count)::value;
+        Floats weights[n];
+        each<n>([&](int i) OVCORE_INLINE {
+          weights[i] = distances<is_infinite>(from + i * n_floats, peak) * scale;
+        });
+        power_of_two<n>(weights);
+        // Halves are widened as they are read back, which is cheaper than taking vectors apart.
+        float stored[n * n_floats];
+        std::memcpy(stored, weights, sizeof stored);
+        asm("" : "+m"(stored));
+        each<2 * n>([&](int i) OVCORE_INLINE { sums[i % (2 * vectors)] += load_half(stored, i); });
+        each<n>([&](int i) OVCORE_INLINE { piece(k + i * n_floats, weights[i]); });
+      });
   double lane[lanes];
   std::memcpy(lane, sums, sizeof lane);
   for (int width = lanes / 2; width > 0; width /= 2)
     for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
   return lane[0];
+}
+
+template <class T, class Peak, class Piece>
+[[gnu::always_inline]] inline double weigh(const T* row, std::int64_t n_classes, Peak peak,
+                                           float scale, const Piece& piece) {
+  if (peak == static_cast<Peak>(infinity)) return weigh<true>(row, n_classes, peak, scale, piece);
+  return weigh<false>(row, n_classes, peak, scale, piece);
 }
 
 template <class Peak>
@@ -77,13 +115,13 @@ inline float logit_score(Peak z, Peak peak, double temperature) {
 struct Scorer {
   LogitsView logits;
   double temperature;
-  float beta;
+  float scale;
   bool is_logit;
 
   Scorer(const ScoredModel& model, Combine combine)
       : logits(model.logits),
         temperature(model.temperature),
-        beta(beta_of(model.temperature)),
+        scale(scale_of(model.temperature)),
         is_logit(combine == Combine::logit) {}
 
   // Of one class of a row whose peak and mass are known.
@@ -91,8 +129,8 @@ struct Scorer {
   float score(const T* row, std::int64_t k, Peak peak, double mass) const {
     const Peak z = widen_one(row[k]);
     if (is_logit) return logit_score(z, peak, temperature);
-    const Floats x = Floats{} + static_cast<float>(distance(z, peak)) * beta;
-    return static_cast<float>(static_cast<double>(exponential(x)[0]) / mass);
+    const Floats y = Floats{} + static_cast<float>(distance(z, peak)) * scale;
+    return static_cast<float>(static_cast<double>(power_of_two(y)[0]) / mass);
   }
 
   // Of some classes; they are written `stride` apart.
@@ -101,16 +139,16 @@ struct Scorer {
               float* to, std::int64_t stride) const {
     for (std::int64_t first = 0; first < count; first += n_floats) {
       const std::int64_t some = count - first < n_floats ? count - first : n_floats;
-      Floats x{};
+      Floats y{};
       for (std::int64_t i = 0; i < some; ++i) {
         const Peak z = widen_one(row[classes[first + i]]);
         if (is_logit)
           to[(first + i) * stride] = logit_score(z, peak, temperature);
         else
-          x[i] = static_cast<float>(distance(z, peak)) * beta;
+          y[i] = static_cast<float>(distance(z, peak)) * scale;
       }
       if (is_logit) continue;
-      const Floats weights = exponential(x);
+      const Floats weights = power_of_two(y);
       for (std::int64_t i = 0; i < some; ++i)
         to[(first + i) * stride] = static_cast<float>(static_cast<double>(weights[i]) / mass);
     }
@@ -127,12 +165,13 @@ struct Scorer {
       }
       return;
     }
-    const double mass = weigh(row, logits.cols, peak, beta, [&](std::int64_t k, Floats weights) {
-      if (k + n_floats <= logits.cols)
-        store(scratch + k, weights);
-      else if (k < logits.cols)
-        std::memcpy(scratch + k, &weights, static_cast<std::size_t>(logits.cols - k) * 4);
-    });
+    const double mass =
+        weigh(row, logits.cols, peak, scale, [&](std::int64_t k, Floats weights) OVCORE_INLINE {
+          if (k + n_floats <= logits.cols)
+            store(scratch + k, weights);
+          else if (k < logits.cols)
+            std::memcpy(scratch + k, &weights, static_cast<std::size_t>(logits.cols - k) * 4);
+        });
     for (std::int64_t k = 0; k < logits.cols; ++k) {
       const double score = static_cast<float>(static_cast<double>(scratch[k]) / mass);
       const double term = weight * score;

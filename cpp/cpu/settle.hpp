@@ -69,12 +69,12 @@ struct ScoredRow {
           found = found || (row[k] >= lowest && test(k));
       } else {
         const auto bound = static_cast<float>(lowest - std::fabs(lowest) * 1e-6);
-        for_each_piece<n_floats>(row, scorer.logits.cols,
-                                 [&](std::int64_t k, int, const auto* from) {
-                                   std::uint32_t bits = lane_mask(load_floats(from) >= bound);
-                                   for (; bits != 0 && !found; bits >>= 1, ++k)
-                                     found = (bits & 1) != 0 && k < scorer.logits.cols && test(k);
-                                 });
+        for_each_piece<1, 1>(row, scorer.logits.cols,
+                             [&](std::int64_t k, const auto* from, auto) OVCORE_INLINE {
+                               std::uint32_t bits = lane_mask(load_floats(from) >= bound);
+                               for (; bits != 0 && !found; bits >>= 1, ++k)
+                                 found = (bits & 1) != 0 && k < scorer.logits.cols && test(k);
+                             });
       }
       return found;
     });

@@ -14,14 +14,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ovcore._arrays import Typed
+from ovcore._numba_angles import angle_histogram
 from ovcore._numba_ensembles import (
     candidate_hits,
     candidate_scores,
-    confidences,
     ensemble_predictions,
     pair_ensemble_hits,
 )
-from ovcore._numba_scores import find_first, temperature_nll
+from ovcore._numba_scores import confidences, find_first, temperature_nll
 from ovcore._numba_tasks import BYTES_PER_TASK, compiled, for_each_task
 from ovcore._numba_tiles import (
     LANES,
@@ -35,6 +35,7 @@ from ovcore._numba_tiles import popcount as _popcount
 from ovcore._progress import Progress
 
 __all__ = [
+    "angle_histogram",
     "candidate_hits",
     "candidate_scores",
     "confidences",

@@ -1,3 +1,4 @@
+# mypy: allow-untyped-defs, allow-untyped-decorators, no-check-untyped-defs
 """The numba twin of angle_histogram; cpp/cpu/angle_histogram.cpp has the same idea in vectors."""
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def angle_histogram(
     progress: Progress | None,
 ) -> NDArray[np.int64]:
     """See :func:`ovcore._reference_angles.angle_histogram`."""
-    gathered, wrong = confidence[:, keep], ~right[:, keep]
+    gathered, wrong = np.compress(keep, confidence, axis=1), ~np.compress(keep, right, axis=1)
     order = np.lexsort((pairs[:, 0], pairs[:, 1]))  # pairs that share model 2 share thresholds
     ordered = pairs[order]
     from_zero = np.concatenate([[0.0], slopes])  # all samples reach the first bin
@@ -42,32 +43,45 @@ def angle_histogram(
 @compiled
 def _count_reached(confidence, wrong, pairs, slopes, reached):
     """Adds, for each pair and outcome, the samples with conf_1 >= slope conf_2."""
-    n_samples, n_slopes = confidence.shape[1], len(slopes)
-    thresholds = np.empty((n_slopes, _BLOCK_SAMPLES), np.float32)
-    bits = thresholds.view(np.int32)
+    thresholds = np.empty((len(slopes), _BLOCK_SAMPLES), np.float32)
     adds = np.empty(_BLOCK_SAMPLES, np.int64)  # 1 in the 16 bits of the sample's outcome
-    for start in range(0, n_samples, _BLOCK_SAMPLES):
-        block = slice(start, min(start + _BLOCK_SAMPLES, n_samples))
-        size = block.stop - block.start
+    for start in range(0, confidence.shape[1], _BLOCK_SAMPLES):
+        stop = min(start + _BLOCK_SAMPLES, confidence.shape[1])
         shared = -1
         for p in range(len(pairs)):
             first, second = pairs[p]
             if second != shared:
                 shared = second
-                of_second = confidence[second, block]
-                for t in range(n_slopes):
-                    for i in range(size):  # the least float32 that is no less than the product
-                        product = slopes[t] * np.float64(of_second[i])
-                        thresholds[t, i] = product
-                        bits[t, i] += np.float64(thresholds[t, i]) < product
-            of_first = confidence[first, block]
-            wrong_first, wrong_second = wrong[first, block], wrong[second, block]
-            for i in range(size):
-                outcome = 2 * np.int64(wrong_first[i]) + np.int64(wrong_second[i])
-                adds[i] = np.int64(1) << (16 * outcome)
-            for t in range(n_slopes):
-                counts = np.int64(0)
-                for i in range(size):
-                    counts += adds[i] if of_first[i] >= thresholds[t, i] else 0
+                for t in range(len(slopes)):
+                    _round_up(slopes[t], confidence[second, start:stop], thresholds[t])
+            _outcomes(wrong[first, start:stop], wrong[second, start:stop], adds)
+            for t in range(len(slopes)):
+                counts = _count(confidence[first, start:stop], thresholds[t], adds)
                 for outcome in range(4):
                     reached[p, outcome, t] += (counts >> (16 * outcome)) & 0xFFFF
+
+
+@compiled
+def _round_up(slope, confidence, thresholds):
+    """The least float32 that are no less than the products."""
+    bits = thresholds.view(np.int32)
+    for i in range(len(confidence)):
+        product = slope * np.float64(confidence[i])
+        nearest = np.float32(product)
+        thresholds[i] = nearest
+        bits[i] += np.float64(nearest) < product
+
+
+@compiled
+def _outcomes(wrong_first, wrong_second, adds):
+    for i in range(len(wrong_first)):
+        outcome = 2 * np.int64(wrong_first[i]) + np.int64(wrong_second[i])
+        adds[i] = np.int64(1) << (16 * outcome)
+
+
+@compiled
+def _count(confidence, thresholds, adds):
+    counts = np.int64(0)
+    for i in range(len(confidence)):
+        counts += adds[i] if confidence[i] >= thresholds[i] else 0
+    return counts

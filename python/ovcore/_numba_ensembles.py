@@ -8,70 +8,27 @@ them: then, about once in 1,000, all classes are scanned.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore._arrays import Typed
 from ovcore._candidates import PAD, Candidates, Scored, padded
 from ovcore._numba_scores import (
     Source,
-    find_first,
     largest,
     rows_of,
+    samples_per_task,
     score_row,
     scratch,
     source_of,
     terms,
 )
-from ovcore._numba_tasks import BYTES_PER_TASK, compiled, for_each_range
+from ovcore._numba_tasks import compiled, for_each_range
 from ovcore._progress import Progress
 
 _SUMS_PER_TASK = 1 << 26  # of two scores: about a tenth of a second
 _CONVERTED, _RESCUED, _UNSETTLED = 1, 2, 4
-
-
-def _samples_per_task(models: Sequence[Typed]) -> int:
-    row_bytes = sum(model.values.shape[1] * model.values.itemsize for model in models)
-    return BYTES_PER_TASK // row_bytes + 1
-
-
-def confidences(
-    models: Sequence[Typed],
-    temperature: NDArray[np.float64],
-    preds: NDArray[np.int32],
-    confidence: NDArray[np.float32],
-    workers: int,
-    progress: Progress | None,
-) -> None:
-    """See :func:`ovcore._reference_ensembles.confidences`."""
-    source = source_of(Scored(models, temperature, "prob"))
-
-    def task(first: int, last: int) -> None:
-        _confidences(source, first, last, preds, confidence)
-
-    for_each_range(preds.shape[1], _samples_per_task(models), workers, progress, task)
-
-
-@compiled
-def _confidences(source, first, last, preds, confidence):
-    z, weights = scratch(source.n_classes)
-    bits = z.view(np.int64)
-    for m in range(len(source.rows)):
-        for n in range(first, last):
-            mass = terms(source, m, n, z, weights)
-            without = 0
-            for k in range(len(z)):
-                without += z[k] != z[k]
-            top = np.int64(largest(bits))
-            if without or top.view(np.float64) == -np.inf:
-                preds[m, n], confidence[m, n] = -1, np.nan
-                continue
-            mask = np.int64(0x7FFFFFFFFFFFFFFF if top == 0 else -1)  # +0 and -0 are equal
-            preds[m, n] = find_first(bits, top, mask)
-            confidence[m, n] = np.float32(1 / mass)
 
 
 def candidate_scores(
@@ -113,7 +70,7 @@ def candidate_scores(
         of_task = samples[first:last]
         _score_listed(source, result, preds[:, of_task], target[of_task], first)
 
-    for_each_range(n_samples, _samples_per_task(scored.models), workers, progress, score)
+    for_each_range(n_samples, samples_per_task(scored.models), workers, progress, score)
     return result
 
 
@@ -204,7 +161,7 @@ def pair_ensemble_hits(
 
 def _as_arguments(scored: Scored | None, candidates: Candidates) -> tuple[Source, Candidates]:
     """Models (none where scores were given) and contiguous arrays, as kernels take them."""
-    plain = Candidates(*map(np.ascontiguousarray, candidates[:-1]), candidates.n_classes)
+    plain = Candidates._make([*map(np.ascontiguousarray, candidates[:-1]), candidates.n_classes])
     if scored is not None:
         return source_of(scored), plain
     none = np.empty(0)
@@ -345,11 +302,7 @@ def candidate_hits(
 
     step = min(_SUMS_PER_TASK // (16 * n_padded), n_samples // (4 * workers)) + 1
     parts = for_each_range(n_samples, step, workers, None, task)
-    return np.sum(parts, axis=0, dtype=np.int64).reshape(-1, 2) if parts else _no_hits(n_models)
-
-
-def _no_hits(n_models: int) -> NDArray[np.int64]:
-    return np.zeros((n_models, 2), np.int64)
+    return sum(parts, np.zeros((n_models, 2), np.int64))
 
 
 @compiled
@@ -415,7 +368,7 @@ def ensemble_predictions(
         of_task = np.ascontiguousarray(preds[:, first:last].T)
         _predict(source, weights, most, of_task, first, predicted[first:last])
 
-    step = _samples_per_task(scored.models)
+    step = samples_per_task(scored.models)
     for_each_range(len(predicted), step, workers, progress, task)
     return predicted
 

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-untyped-decorators, no-check-untyped-defs
-"""Rows of logits of any element type, and what ensembles sum of them, for numba's kernels.
+"""Rows of logits of any element type and their scores, for numba's kernels; those of one model.
 
 Scores are those of _reference_scores to the bit, so nothing that makes them may be compiled with
 fastmath: each float32 step is rounded by itself, and sums run in the order given there. Rows are
@@ -15,30 +15,30 @@ from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
 from ovcore._arrays import Typed
 from ovcore._candidates import Scored
-from ovcore._numba_tasks import BYTES_PER_TASK, compiled, for_each_task
+from ovcore._numba_tasks import BYTES_PER_TASK, compiled, for_each_range, for_each_task
 from ovcore._progress import Progress
 
 _KINDS = ("float16", "bfloat16", "float32", "float64")
 _FLOAT16, _BFLOAT16, _FLOAT32, _FLOAT64 = range(len(_KINDS))
 _LANES = 16
 _ZERO, _ONE = np.float32(0), np.float32(1)
-_LOWEST = np.float32(-86)
-_LOG2_E = np.float32(1.44269504)
+_LOWEST = np.float32(-124)
 _ROUND = np.float32(12582912)
-_LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
-_Q0, _Q1, _Q2, _Q3, _Q4 = (
-    np.float32(0.0013814540579915047),
-    np.float32(0.00836874544620514),
-    np.float32(0.04166838899254799),
-    np.float32(0.1666652113199234),
-    np.float32(0.4999999403953552),
+_Q0, _Q1, _Q2, _Q3, _Q4, _Q5 = (
+    np.float32(0.00015353320432157173),
+    np.float32(0.0013398926044037507),
+    np.float32(0.009618437854461696),
+    np.float32(0.05550332347906885),
+    np.float32(0.240226479069414),
+    np.float32(0.6931472029069689),
 )
 _LOWEST_64, _LOG2_E_64, _ROUND_64 = -708.0, 1 / math.log(2), 1.5 * 2.0**52
 _LN2_HIGH_64, _LN2_LOW_64 = (
@@ -53,7 +53,7 @@ class Source(NamedTuple):
     """Models as kernels read them: Scored without its objects. The arrays must outlive it."""
 
     rows: NDArray[np.int64]  # (M, 3): address of the first row, bytes to the next, element type
-    beta: NDArray[np.float32]  # (M,) 1 / temperature
+    scale: NDArray[np.float32]  # (M,) 1 / (temperature ln 2)
     temperature: NDArray[np.float64]  # (M,)
     n_classes: int
     by_logit: bool
@@ -69,13 +69,13 @@ def rows_of(models: Sequence[Typed]) -> NDArray[np.int64]:
 
 
 def source_of(scored: Scored) -> Source:
-    """The models with their temperatures; beta is rounded as in _reference_scores."""
+    """The models with their temperatures; scale is rounded as in _reference_scores."""
     tiny, huge = np.finfo(np.float32).tiny, np.finfo(np.float32).max
     with np.errstate(over="ignore", divide="ignore"):
-        beta = np.clip(1 / scored.temperature, tiny, huge).astype(np.float32)
+        scale = np.clip(1 / np.log(2) / scored.temperature, tiny, huge).astype(np.float32)
     n_classes = scored.models[0].values.shape[1]
     by_logit = scored.combine == "logit"
-    return Source(rows_of(scored.models), beta, scored.temperature, n_classes, by_logit)
+    return Source(rows_of(scored.models), scale, scored.temperature, n_classes, by_logit)
 
 
 @intrinsic
@@ -182,16 +182,13 @@ def find_first(row, value, mask):
 
 
 @njit(nogil=True)
-def _exponential(x):
-    inside = x if x > _LOWEST else _LOWEST
-    shifted = inside * _LOG2_E + _ROUND
-    n = shifted - _ROUND
-    r = inside - n * _LN2_HIGH
-    r = r - n * _LN2_LOW
-    q = (((_Q0 * r + _Q1) * r + _Q2) * r + _Q3) * r + _Q4
-    p = (r * r) * q + r + _ONE
+def _power_of_two(y):
+    inside = y if y > _LOWEST else _LOWEST
+    shifted = inside + _ROUND
+    f = inside - (shifted - _ROUND)
+    p = (((((_Q0 * f + _Q1) * f + _Q2) * f + _Q3) * f + _Q4) * f + _Q5) * f + _ONE
     scale = np.int32(np.float32(shifted).view(np.int32) << 23)
-    return np.int32(np.float32(p).view(np.int32) + scale).view(np.float32) if x > _LOWEST else _ZERO
+    return np.int32(np.float32(p).view(np.int32) + scale).view(np.float32) if y > _LOWEST else _ZERO
 
 
 @njit(nogil=True)
@@ -215,10 +212,10 @@ def terms(source, m, n, z, values):
             rounded = np.float64(np.float32(distance))
             values[k] = np.float32((distance if exact else rounded) / temperature)
         return 1.0
-    beta = source.beta[m]
+    scale = source.scale[m]
     for k in range(len(z)):
         distance = _ZERO if z[k] == top else np.float32(z[k] - top)
-        values[k] = _exponential(distance * beta)
+        values[k] = _power_of_two(distance * scale)
     return _sum_lanes(np.int64(values.ctypes.data), len(values) // _LANES)
 
 
@@ -228,6 +225,48 @@ def score_row(source, m, n, z, values, scores):
     mass = terms(source, m, n, z, values)
     for k in range(len(scores)):
         scores[k] = np.float32(np.float64(values[k]) / mass)
+
+
+def samples_per_task(models: Sequence[Typed]) -> int:
+    """Of which all models' logits are read at once."""
+    row_bytes = sum(model.values.shape[1] * model.values.itemsize for model in models)
+    return BYTES_PER_TASK // row_bytes + 1
+
+
+def confidences(
+    models: Sequence[Typed],
+    temperature: NDArray[np.float64],
+    preds: NDArray[np.int32],
+    confidence: NDArray[np.float32],
+    workers: int,
+    progress: Progress | None,
+) -> None:
+    """See :func:`ovcore._reference_ensembles.confidences`."""
+    source = source_of(Scored(models, temperature, "prob"))
+
+    def task(first: int, last: int) -> None:
+        _confidences(source, first, last, preds, confidence)
+
+    for_each_range(preds.shape[1], samples_per_task(models), workers, progress, task)
+
+
+@compiled
+def _confidences(source, first, last, preds, confidence):
+    z, weights = scratch(source.n_classes)
+    bits = z.view(np.int64)
+    for m in range(len(source.rows)):
+        for n in range(first, last):
+            mass = terms(source, m, n, z, weights)
+            without = 0
+            for k in range(len(z)):
+                without += z[k] != z[k]
+            top = np.int64(largest(bits))
+            if without or top.view(np.float64) == -np.inf:
+                preds[m, n], confidence[m, n] = -1, np.nan
+                continue
+            mask = np.int64(0x7FFFFFFFFFFFFFFF if top == 0 else -1)  # +0 and -0 are equal
+            preds[m, n] = find_first(bits, top, mask)
+            confidence[m, n] = np.float32(1 / mass)
 
 
 def temperature_nll(

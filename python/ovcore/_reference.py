@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ovcore._arrays import Typed, widen
 from ovcore._progress import Progress
+from ovcore._reference_angles import angle_histogram
 from ovcore._reference_ensembles import (
     candidate_hits,
     candidate_scores,
@@ -20,6 +21,7 @@ from ovcore._reference_ensembles import (
 )
 
 __all__ = [
+    "angle_histogram",
     "candidate_hits",
     "candidate_scores",
     "confidences",

@@ -12,36 +12,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LANES = 16  # running sums: class k is added to sum k % 16
-_LOWEST = np.float32(-86)  # exp is 0 from here on: below lie float32's subnormal numbers
-_LOG2_E = np.float32(1.44269504)
+_LOWEST = np.float32(-124)  # 2^y is 0 from here on: below lie float32's subnormal numbers
 _ROUND = np.float32(12582912)  # 1.5 * 2^23: adding it rounds to a whole number
-_LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
-# exp(r) = 1 + r + r^2 q(r) for |r| <= ln(2) / 2, to 3e-9; highest power first.
+# 2^f = 1 + f q(f) for |f| <= 1/2, to 2e-9; highest power first.
 _Q = tuple(
     np.float32(q)
     for q in (
-        0.0013814540579915047,
-        0.00836874544620514,
-        0.04166838899254799,
-        0.1666652113199234,
-        0.4999999403953552,
+        0.00015353320432157173,
+        0.0013398926044037507,
+        0.009618437854461696,
+        0.05550332347906885,
+        0.240226479069414,
+        0.6931472029069689,
     )
 )
 
 
-def exponential(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """exp(x) for x <= 0, within 2 units in the last place; 0 for x <= -86; exp(0) = 1."""
-    inside = np.maximum(x, _LOWEST)
-    shifted = inside * _LOG2_E + _ROUND
-    n = shifted - _ROUND
-    r = inside - n * _LN2_HIGH
-    r = r - n * _LN2_LOW
-    q = np.full_like(r, _Q[0])
+def power_of_two(y: NDArray[np.float32]) -> NDArray[np.float32]:
+    """2^y for y <= 0, within a unit in the last place; 0 for y <= -124; 2^0 = 1."""
+    inside = np.maximum(y, _LOWEST)
+    shifted = inside + _ROUND
+    f = inside - (shifted - _ROUND)
+    q = np.full_like(f, _Q[0])
     for coefficient in _Q[1:]:
-        q = q * r + coefficient
-    p = (r * r) * q + r + np.float32(1)
+        q = q * f + coefficient
+    p = q * f + np.float32(1)
     bits = p.view(np.int32) + (shifted.view(np.int32) << 23)  # p * 2^n
-    return np.where(x > _LOWEST, bits.view(np.float32), np.float32(0))
+    return np.where(y > _LOWEST, bits.view(np.float32), np.float32(0))
 
 
 def distances(z: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
@@ -58,11 +55,11 @@ def weights(
     z: NDArray[np.floating[Any]],  # (N, K) float32 or float64, no NaN
     temperature: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:  # (N, K), (N,)
-    """exp((z - max) / T) of every class, and their sum."""
+    """exp((z - max) / T) of every class, as a power of two, and their sum."""
     tiny, huge = np.finfo(np.float32).tiny, np.finfo(np.float32).max
     with np.errstate(over="ignore", divide="ignore"):
-        beta = np.float32(np.clip(1 / np.float64(temperature), tiny, huge))
-        weight = exponential(distances(z).astype(np.float32) * beta)
+        scale = np.float32(np.clip(1 / np.log(2) / np.float64(temperature), tiny, huge))
+        weight = power_of_two(distances(z).astype(np.float32) * scale)
     sums = np.zeros((len(z), _LANES))
     for k in range(0, z.shape[1], _LANES):
         some = weight[:, k : k + _LANES]

@@ -78,8 +78,8 @@ void joint_agreement(MatrixView<const std::uint64_t> planes, std::int64_t n_plan
                      std::int64_t n_samples, Range rows, Range cols,
                      MatrixView<std::int64_t> agreement);
 
-// Sums over samples of the negative log likelihood of softmax(beta z), in nats, and of its first and
-// second derivative in beta.
+// Sums over samples of the negative log likelihood of softmax(beta z), in nats, and of its first
+// and second derivative in beta.
 struct NllSums {
   double nll, slope, curvature;
 };
@@ -137,10 +137,13 @@ void list_candidates(MatrixView<const std::int32_t> preds, const std::int64_t* t
                      std::int32_t* scratch, std::int32_t* classes, std::int32_t* positions,
                      MatrixView<std::int32_t> tops);
 
+// What a scratch row is longer than K, since rows are read in pieces.
+inline constexpr std::int64_t caps_padding = 128;
+
 // Scores one model on a range of the listed samples: one column of each output.
 //
 //   column   the model's
-//   caps     scratch, K + 16 floats: +inf for each class, then -inf; restored
+//   caps     scratch, K + caps_padding floats: +inf for each class, then -inf; restored
 //   scores   (U, P) of the listed classes
 //   outside  (S, P) largest score of the other classes, -inf where there is none
 //   mass     (S, P) what softmax divided by; 1 for logits
@@ -203,6 +206,29 @@ void candidate_hits(const Candidates<Score>& candidates, const std::int64_t* mem
 void ensemble_predictions(const ScoredModel* models, const double* weights, Combine combine,
                           MatrixView<const std::int32_t> preds, Range samples, float* scratch,
                           double* sums, std::int32_t* ensemble);
+
+// Samples that a row of signed confidences is padded to a multiple of.
+inline constexpr std::int64_t angle_lanes = 16;
+
+struct AnglePair {
+  std::int64_t first, second;  // models 1 and 2
+  std::int64_t row;            // of the histogram
+};
+
+// Histograms of the angle theta = atan2(conf_1, conf_2) - pi/4 between the confidences of pairs of
+// models, by outcome.
+//
+//   confidence  (M, S) positive and finite, with the sign of the outcome: negative where the model
+//               is wrong; 0 where there is no sample. S is a multiple of angle_lanes
+//   pairs       those of the range are counted; runs of the same second model share its work
+//   slopes      (n_bins - 1,) >= 0, ascending: tan(edge + pi/4) of the edges between bins
+//   histogram   one row a pair, 4 x n_bins: both right, only model 1, only model 2, both wrong;
+//               rows of the range's pairs, which must differ, are overwritten
+//
+// The bin is the number of slopes s with conf_1 >= s * conf_2, decided in double: bins are closed
+// on the left. Fastest in ranges of a few hundred pairs that have most of their models in common.
+void angle_histogram(MatrixView<const float> confidence, const AnglePair* pairs, Range range,
+                     const double* slopes, std::int64_t n_bins, MatrixView<std::int64_t> histogram);
 
 // Name of the instruction set in use ("baseline", "avx2", "avx512"), chosen once, when first asked.
 // The environment variable OVCORE_ISA forces one; where this chip or build lacks it,

@@ -29,7 +29,6 @@ struct bfloat16 {
   std::uint16_t bits;
 };
 
-
 enum class Element { float32, float64, float16, bfloat16 };
 
 // A model's logits (N, K) of any element type.

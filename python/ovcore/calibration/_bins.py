@@ -83,11 +83,12 @@ def expected_calibration_error(
         kind: "top_label": as above. "classwise": the mean over classes k of the error of softmax's
             p_k as the confidence that the target is k, all N samples binned anew for each class
             (Kull et al., 2019).
-        debias: take off what chance alone adds, and floor at 0. l2: acc_b (1 - acc_b) / (n_b - 1)
-            from each square (Kumar, Liang and Ma, 2019). l1: the mean by which the sum would
-            grow were each acc_b drawn anew from the normal distribution around it of variance
-            acc_b (1 - acc_b) / n_b: the resampling of Kumar et al. in closed form, no draws. Bins
-            whose samples are all right or all wrong, so those of one sample, are not corrected.
+        debias: take off an estimate of what chance adds, and floor at 0. l2: acc_b (1 - acc_b) /
+            (n_b - 1) off each square (Kumar, Liang and Ma, 2019). l1: off the sum, the mean by
+            which it would grow were each acc_b drawn anew from the normal distribution around it
+            of variance acc_b (1 - acc_b) / n_b; that is Kumar et al.'s resampling in closed form,
+            so nothing is drawn. Bins whose samples are all right or all wrong, so those of one
+            sample, are not corrected.
 
     Raises:
         ValueError: as :func:`ovcore.pack_errors`; one class; a temperature that is not positive
@@ -107,18 +108,15 @@ def expected_calibration_error(
     if debias and norm == "max":
         raise ValueError("debias needs norm='l1' or 'l2': the maximum has no debiased estimate")
     inputs, temperatures = _likelihood.read(logits, target, temperature)
+    errors = np.empty(len(inputs.models))
     if kind == "top_label":
-        errors = [_error(b, norm, debias) for b in top_label(inputs, temperatures, n_bins, binning)]
+        for m, bins in enumerate(top_label(inputs, temperatures, n_bins, binning)):
+            errors[m] = _error(bins, norm, debias)
     else:
-        errors = [
-            float(
-                np.mean(
-                    [_error(b, norm, debias) for b in _classwise(inputs, m, t, n_bins, binning)]
-                )
-            )
-            for m, t in enumerate(temperatures)
-        ]
-    return _arrays.in_library(np.array(errors), inputs.library)
+        for m, t in enumerate(temperatures):
+            of_classes = _classwise(inputs, m, t, n_bins, binning)
+            errors[m] = np.mean([_error(bins, norm, debias) for bins in of_classes])
+    return _arrays.in_library(errors, inputs.library)
 
 
 def reliability_curve(
@@ -214,7 +212,8 @@ def _bin(
         # Not floor(n_bins * confidence): that product rounds up to the next bin's edge.
         index = np.searchsorted(np.arange(1, n_bins) / n_bins, confidence, side="right")
         count, hits = (np.bincount(i, minlength=n_bins) for i in (index, index[hit]))
-        return Bins(count, hits, np.bincount(index, weights=confidence, minlength=n_bins))
+        total = np.bincount(index, weights=confidence, minlength=n_bins).astype(np.float64)
+        return Bins(count, hits, total)
     order = np.argsort(confidence, kind="stable")
     hits_before = np.concatenate([[0], np.cumsum(hit[order], dtype=np.int64)])
     before = np.concatenate([[0.0], np.cumsum(confidence[order])])

@@ -192,7 +192,7 @@ def _read_labels(
     unknown = known[target] != labels
     if unknown.any():
         first = int(unknown.argmax())
-        raise ValueError(f"y[{first}] is {labels[first]!r}, which is not among classes")
+        raise ValueError(f"y[{first}] is {labels[first]}, which is not among classes")
     return known, target
 
 
