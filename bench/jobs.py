@@ -6,43 +6,20 @@ Answers come from plain numpy. As a program, ``jobs.py FOLDER JOB CASES`` makes 
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import ml_dtypes
 import numpy as np
 
+from cases import Case, WrongAnswerError, read_cases, refuse_if
+from logit_jobs import Greedy, PairEnsembles, Temperature
 from ovcore import _bits
 
 CHECKED_MODELS = 1_008  # all pairs of so many models are checked, and a sample of those beyond
 SAMPLED_PAIRS = 2_000
-
-
-@dataclass(frozen=True, order=True)
-class Case:
-    """One size of a job."""
-
-    models: int
-    samples: int
-    classes: int = 0
-    dtype: str = ""
-
-    def __str__(self) -> str:
-        if self.dtype:
-            return f"{self.samples:,} samples x {self.classes:,} classes, {self.dtype}"
-        return f"{self.models:,} models x {self.samples:,} samples"
-
-    def pairs(self) -> int:
-        """Pairs of models, each model with itself among them."""
-        return self.models * (self.models + 1) // 2
-
-
-class WrongAnswerError(Exception):
-    """A contestant's answer is not numpy's."""
 
 
 class Job(Protocol):
@@ -52,7 +29,8 @@ class Job(Protocol):
 
     def load(self, folder: Path, case: Case) -> Any: ...
 
-    def check(self, answer: Any, contestant: Any, folder: Path, case: Case) -> None: ...
+    def check(self, answer: Any, contestant: Any, folder: Path, case: Case) -> str | None:
+        """Raises WrongAnswerError, or says how right it is; ``case`` is what was to be done."""
 
     def amount(self, case: Case) -> float: ...
 
@@ -123,7 +101,7 @@ class PackErrors:
 
     def amount(self, case: Case) -> float:
         """Bytes of logits."""
-        return case.samples * case.classes * (4 if case.dtype == "float32" else 2)
+        return case.logits_bytes()
 
 
 class JointAgreement:
@@ -180,7 +158,7 @@ def check_pairs(
     counts; ``count`` counts a pair beyond those known.
     """
     found = np.asarray(answer)
-    m = min(contestant.first or case.models, case.models)
+    m = case.models
     if found.shape != (m, m):
         raise WrongAnswerError(f"wrong: an answer of shape {found.shape}, expected {(m, m)}")
     rows, cols = np.triu_indices(min(m, len(expected)))
@@ -196,24 +174,14 @@ def check_pairs(
         refuse_if(values != counts, "pairs")
 
 
-def refuse_if(differs: np.ndarray, what: str) -> None:
-    if differs.any():
-        raise WrongAnswerError(f"wrong on {np.count_nonzero(differs):,} of {differs.size:,} {what}")
-
-
 JOBS: dict[str, Job] = {
     "joint errors": JointErrors(),
     "pack errors": PackErrors(),
     "joint agreement": JointAgreement(),
+    "pair ensembles": PairEnsembles(),
+    "temperature": Temperature(),
+    "greedy selection": Greedy(),
 }
-
-
-def write_cases(cases: list[Case]) -> str:
-    return json.dumps([asdict(case) for case in cases])
-
-
-def read_cases(text: str) -> list[Case]:
-    return [Case(**case) for case in json.loads(text)]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jobs import Case
+from cases import Case
 from tables import NATIVE, fixed_size, in_words
 
 mpl.use("Agg")  # draws to files; no screen is needed

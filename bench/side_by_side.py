@@ -1,6 +1,6 @@
 """ovcore beside its peers: the same data, the same threads, the machine's limit in the same run.
 
-    python bench/side_by_side.py [--quick] [--threads 1 2] [--jobs "joint errors" ...] [--keep]
+    python bench/side_by_side.py [--quick] [--full] [--threads 1 2] [--jobs "joint errors" ...]
 
 Every contestant has a process of its own, since idle thread pools steal cores, and proves its
 answer before its time is taken. Writes tables to the terminal, and side_by_side.json and two
@@ -21,21 +21,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import jobs
 import limits
 import plots
 import tables
-from jobs import Case
+from cases import Case, write_cases
 from peers import CONTESTANTS, Contestant
 
 HERE = Path(__file__).parent
 SAMPLES, CLASSES = 50_000, 1_000
 JOINT, PACK, AGREEMENT = "joint errors", "pack errors", "joint agreement"
+PAIRS, TEMPERATURE, GREEDY = "pair ensembles", "temperature", "greedy selection"
 CASES = {
     JOINT: [Case(1_000, SAMPLES)],
     PACK: [Case(1, SAMPLES, CLASSES, dtype) for dtype in ("float32", "float16", "bfloat16")],
     AGREEMENT: [Case(84, SAMPLES, CLASSES), Case(1_008, SAMPLES, CLASSES)],
+    PAIRS: [Case(82, SAMPLES // 4, CLASSES, "float32")],
+    TEMPERATURE: [Case(1, SAMPLES, CLASSES, "float32")],
+    GREEDY: [Case(50, 10_000, CLASSES, "float32", steps=50)],
 }
+QUICK = {
+    PAIRS: [Case(82, 512, CLASSES, "float32")],
+    TEMPERATURE: [Case(1, 5_000, CLASSES, "float32")],
+    GREEDY: [Case(20, 500, CLASSES, "float32", steps=20)],
+}
+FULL = {PAIRS: [Case(82, SAMPLES, CLASSES, dtype) for dtype in ("float32", "float16", "bfloat16")]}
 GROWTH = {
     "models": [Case(m, SAMPLES) for m in (10, 30, 100, 300, 1_000, 3_000, 10_000)],
     "samples": [Case(100, 10**e) for e in range(3, 8)],
@@ -71,8 +80,10 @@ class Plan:
 def plan_of(options: argparse.Namespace) -> Plan:
     cases, growth = dict(CASES), dict(GROWTH)
     if options.quick:
-        cases = {job: of_job[:1] for job, of_job in cases.items()}
+        cases = {job: of_job[:1] for job, of_job in cases.items()} | QUICK
         growth = {"models": growth["models"][:5:2], "samples": growth["samples"][:3]}
+    if options.full:
+        cases |= FULL
     cases = {job: of_job for job, of_job in cases.items() if job in options.jobs}
     threads, passes, budget = options.threads, options.passes, 0.8
     curves: tuple[str, ...] = ()
@@ -86,7 +97,7 @@ def make_data(plan: Plan, folder: Path) -> None:
     """In processes of their own, which give back what memory it took."""
     for job, cases in plan.cases.items():
         of_curves = [case for axis in plan.growth.values() for case in axis] if job == JOINT else []
-        text = jobs.write_cases(cases + of_curves)
+        text = write_cases(cases + of_curves)
         subprocess.run([sys.executable, HERE / "jobs.py", folder, job, text], check=True)
 
 
@@ -98,7 +109,7 @@ def run(entry: Entry, folder: Path) -> list[dict[str, Any]]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OVCORE_")}
     environment |= {f"{pool}_NUM_THREADS": threads for pool in pools} | dict(contestant.env)
     command = [sys.executable, HERE / "worker.py", job, contestant.name, threads, folder]
-    command += [jobs.write_cases(entry.cases), str(entry.budget)]
+    command += [write_cases(entry.cases), str(entry.budget)]
     command += [str(MOST_SECONDS), str(MOST_BYTES)] if entry.bounded else []
     try:
         done = subprocess.run(
@@ -194,6 +205,11 @@ def measure(plan: Plan, out: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer and smaller cases, one pass")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="pair ensembles of all 50,000 samples, also in 16 bits: takes 18 GB of memory",
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=None, help="default: 1 2")
     parser.add_argument("--jobs", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--passes", type=int, default=2, help="the better counts; default: 2")

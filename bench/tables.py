@@ -7,7 +7,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from jobs import JOBS, Case
+from cases import Case
+from jobs import JOBS
 
 NATIVE = "ovcore native"
 
@@ -36,27 +37,36 @@ def add_rates(record: dict[str, Any]) -> None:
             if row["problem"]:
                 continue
             row["rate"] = JOBS[row["job"]].amount(Case(**row["case"])) / row["seconds"]
-            limit = limit_of(row, record["limits"])
-            row["share_of_limit"] = row["rate"] / limit if limit else None
+            row["share_of_limit"] = share_of_limit(row, rows, record["limits"])
             own = native.get((row["job"], row["threads"], str(row["case"])))
             row["times_native"] = row["seconds"] / own if own else None
 
 
-def limit_of(row: dict[str, Any], limits: dict[int, Any]) -> float | None:
-    """The machine's limit in the unit of the row's rate: pairs of bits, or bytes read."""
+def share_of_limit(
+    row: dict[str, Any], rows: list[dict[str, Any]], limits: dict[int, Any]
+) -> float | None:
+    """Of the machine's limit on counting bits or on reading; None where it was not measured."""
+    if row["job"] in OF_LOGITS:
+        alike = [r for r in rows if all(r[k] == row[k] for k in ("job", "threads", "case"))]
+        reading = [r["beside"]["reading"] for r in alike if r.get("beside")]
+        return min(reading) / row["seconds"] if reading else None
     limit = limits.get(row["threads"])
     if limit is None or row["job"] == "joint agreement":
         return None
     if row["job"] == "joint errors":
-        return limit["and_popcount_add_tbit_per_s"] * 1e12
+        return row["rate"] / (limit["and_popcount_add_tbit_per_s"] * 1e12)
     megabytes = round(JOBS[row["job"]].amount(Case(**row["case"])) / 1e6)
-    return limit["read_gb_per_s"][str(megabytes)] * 1e9
+    return row["rate"] / (limit["read_gb_per_s"][str(megabytes)] * 1e9)
 
 
+OF_LOGITS = ("pair ensembles", "temperature", "greedy selection")
 UNITS = {
     "joint errors": ("Tbit pairs/s", 1e12, "of AND+POPCNT+ADD"),
     "pack errors": ("GB/s", 1e9, "of reading"),
     "joint agreement": ("10^9 pairs of predictions/s", 1e9, None),
+    "pair ensembles": ("GB/s", 1e9, "of reading once"),
+    "temperature": ("GB/s", 1e9, "of reading once"),
+    "greedy selection": ("10^9 candidate scores/s", 1e9, "of reading once"),
 }
 
 
@@ -104,14 +114,34 @@ def contest(job: str, case: Case, rows: list[dict[str, Any]]) -> str:
             if of_limit:
                 share = row["share_of_limit"]
                 line.append(f"{number(100 * share)} %" if share else "not measured")
-            times, models = row["times_native"], row["measured_models"]
+            times = row["times_native"]
             line.append(number(times) if times else None)
-            line.append(f"{models} models, scaled by pairs" if models != case.models else None)
+            line.append("; ".join(remarks(row, case)))
         lines.append(line)
     limit = [of_limit] if of_limit else []
     headers = ["contestant", "threads", "ms", unit, *limit, "x native", ""]
     align = ["left", *["right"] * (len(headers) - 2), "left"]
     return tabulate(lines, headers, colalign=align, disable_numparse=True)
+
+
+def remarks(row: dict[str, Any], case: Case) -> list[str]:
+    """What was measured of a part, how right the answer is, and what was timed beside it."""
+    said = [f"{size:,} {axis}, scaled" for axis, size in row["measured"].items()]
+    said += [row["answer"]] if row["answer"] else []
+    beside = row["beside"]
+    if "packing" in beside:
+        said.append(
+            f"{number(row['seconds'] / beside['reading'])} reads of the logits, "
+            f"{number(row['seconds'] / beside['packing'])} x pack_errors"
+        )
+    if "pair phase" in beside:
+        shares = (beside["pair phase"] / beside["reading"], beside["pair phase"] / row["seconds"])
+        said.append("pairs alone {:.0%} of a read, {:.0%} of all".format(*shares))
+    if "passes" in beside:
+        said.append(f"{number(beside['passes'])} passes")
+    if row["job"] == "temperature":
+        said.append(f"{number(1e9 * row['seconds'] / (case.samples * case.classes))} ns a logit")
+    return said
 
 
 def growth(axis: str, rows: list[dict[str, Any]]) -> str:

@@ -8,22 +8,17 @@ than SECONDS, judged by the one before, or whose data more than BYTES, is left o
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import resource
 import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jobs
-from jobs import Case, Job, WrongAnswerError
+import clock
+from cases import Case, WrongAnswerError, read_cases
+from jobs import JOBS, Job
 from peers import CONTESTANTS, Contestant
-
-FEWEST, MOST = 3, 300  # rounds
-LONG = 3.0  # seconds; a longer call is timed once
 
 
 def peak_bytes() -> int:
@@ -35,34 +30,29 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
-def seconds_of(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
 def measure(
     job: Job, contestant: Contestant, case: Case, threads: int, folder: Path, budget: float
 ) -> dict[str, Any]:
     """The median time of a case, and what it took of memory."""
-    part = dataclasses.replace(case, models=min(contestant.first or case.models, case.models))
+    part = contestant.part_of(case)
     before = peak_bytes()
-    call = contestant.prepare(job.load(folder, part), threads)
+    data = job.load(folder, part)
+    call = contestant.prepare(data, threads)
     answer = call()  # compiles, starts threads, touches memory
     peak = peak_bytes() - before
-    job.check(answer, contestant, folder, case)
+    said = job.check(answer, contestant, folder, part)
     del answer
-    times = [seconds_of(call)]
-    if times[0] < LONG:
-        rounds = int(min(max(budget / times[0], FEWEST), MOST))
-        times = [seconds_of(call) for _ in range(rounds)]
-    scale = case.pairs() / part.pairs()
+    times = clock.times_of(call, budget)
+    work = contestant.work or job.amount
+    scale = work(case) / work(part)
     return {
         "seconds": statistics.median(times) * scale,
         "fastest_seconds": min(times) * scale,
         "rounds": len(times),
         "peak_bytes": peak,
-        "measured_models": part.models,
+        "measured": {axis: getattr(part, axis) for axis in contestant.only if part != case},
+        "answer": said,
+        "beside": dict(contestant.beside(data, threads)) if contestant.beside else {},
     }
 
 
@@ -85,12 +75,12 @@ def main() -> None:
     seconds, most = (float(limit) for limit in limits) if limits else (float("inf"),) * 2
     contestant = next(c for c in CONTESTANTS[name] if c.name == title)
     last = None
-    for case in jobs.read_cases(cases):
+    for case in read_cases(cases):
         row: dict[str, Any] = {"problem": too_big(contestant, case, last, seconds, most)}
         if not row["problem"]:
             try:
                 row |= measure(
-                    jobs.JOBS[name], contestant, case, int(threads), Path(folder), float(budget)
+                    JOBS[name], contestant, case, int(threads), Path(folder), float(budget)
                 )
                 last = case, row["seconds"]
             except WrongAnswerError as error:

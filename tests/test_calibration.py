@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -100,12 +102,95 @@ def test_sixteen_bit_and_torch_logits(rng: np.random.Generator) -> None:
     )
 
 
-def test_blocks_change_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    logits, target = problem(rng, 1.0)
-    whole = ov.calibration.fit_temperature([logits], target)
-    monkeypatch.setattr(ov.calibration, "_BLOCK_BYTES", 8 * logits.shape[1] * 7)
-    blocked = ov.calibration.fit_temperature([logits], target)
-    assert blocked.temperature[0] == pytest.approx(whole.temperature[0], rel=1e-11)
+def test_a_thousand_problems() -> None:
+    """Cosines, confident, hopeless and separable models, few samples and more."""
+    rng = np.random.default_rng(7)
+    for trial in range(1000):
+        n_classes, n_samples = int(rng.integers(2, 12)), int(rng.integers(2, 80))
+        target = rng.integers(0, n_classes, n_samples)
+        signal = rng.choice([-0.5, 0.0, 0.5, 3.0, 30.0]) * np.eye(n_classes)[target]
+        scale = 10.0 ** rng.uniform(-2.5, 2)
+        logits = ((rng.normal(size=(n_samples, n_classes)) + signal) * scale).astype(np.float32)
+        fit = ov.calibration.fit_temperature([logits], target)
+        expected, status = bounded(logits, target)
+        assert fit.status == (status,), trial
+        assert fit.temperature[0] == pytest.approx(expected, rel=1e-8), trial
+        at_one = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(n_samples), target]
+        assert fit.nll[0] <= at_one.mean() * (1 + 1e-12)  # never worse than not fitting
+
+
+def bounded(logits: np.ndarray, target: np.ndarray) -> tuple[float, str]:
+    """Bisection in the range, or the end of it that the slope points to."""
+    z = logits.astype(np.float64)
+    z = z - z.max(axis=1, keepdims=True)
+    z_target = z[np.arange(len(z)), target]
+    for temperature, sign in ((1e3, 1), (1e-3, -1)):
+        slope = ((softmax(z / temperature, axis=1) * z).sum(axis=1) - z_target).mean()
+        if slope * sign >= 0 and (sign < 0 or slope > 0):
+            return temperature, "at_bound"
+    return bisected(z, target), "converged"
+
+
+def test_many_samples_take_three_passes_at_most(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start on every sixteenth sample changes the cost, not the result."""
+    from ovcore.calibration import _likelihood
+
+    sizes: list[int] = []
+    plain = _likelihood.mean_nll
+
+    def counted(inputs: Any, temperature: Any, **options: Any) -> Any:
+        sizes.append(inputs.n_samples)
+        return plain(inputs, temperature, **options)
+
+    monkeypatch.setattr(_likelihood, "mean_nll", counted)
+    target = rng.integers(0, 10, 20_000)
+    for scale in (0.01, 1.0, 30.0):
+        noise = rng.normal(size=(3, 20_000, 10))
+        logits = (noise + rng.uniform(0.5, 4, (3, 1, 1)) * np.eye(10)[target]) * scale
+        sizes.clear()
+        fit = ov.calibration.fit_temperature(logits, target)
+        assert sizes.count(20_000) <= 3
+        for m in range(3):
+            assert fit.temperature[m] == pytest.approx(bisected(logits[m], target), rel=1e-9)
+
+
+def test_a_sample_that_misleads_is_no_harm(rng: np.random.Generator) -> None:
+    """Every sixteenth sample alone is separable, hopeless or without signal; all are not."""
+    for first in (3.0 * np.eye(4), -3.0 * np.eye(4), np.zeros((4, 4))):
+        target = rng.integers(0, 4, 8000)
+        logits = rng.normal(size=(8000, 4)) + np.eye(4)[target]
+        logits[::16] = first[target[::16]]
+        fit = ov.calibration.fit_temperature([logits], target)
+        assert fit.status == ("converged",)
+        assert fit.temperature[0] == pytest.approx(bisected(logits, target), rel=1e-9)
+
+
+def test_bad_samples_are_counted_among_all() -> None:
+    logits, target = np.zeros((2, 6000, 3)), np.zeros(6000, int)
+    logits[1, [32, 33, 5000], 0] = np.nan
+    with pytest.raises(ValueError, match=r"model 1 has 3 samples.* first at sample 32"):
+        ov.calibration.fit_temperature(logits, target)
+
+
+def test_methods_are_told_apart(rng: np.random.Generator) -> None:
+    logits, target = problem(rng, 2.0)
+    best = ov.calibration.fit_temperature([logits], target)
+    tenths = ov.calibration.fit_temperature([logits], target, method="grid")
+    assert abs(float(tenths.temperature[0] - best.temperature[0])) <= 0.1
+    assert float(tenths.temperature[0] * 10).is_integer()
+    assert tenths.nll[0] >= best.nll[0]
+    sweep = ov.calibration.fit_temperature([logits], target, method="ece_sweep")
+    errors = [
+        ov.calibration.expected_calibration_error([logits], target, temperature=t, binning="sweep")
+        for t in (sweep.temperature, best.temperature)
+    ]
+    assert errors[0] <= errors[1]
+    with pytest.raises(ValueError, match="method must be one of nll, grid, ece_sweep: got 'ece'"):
+        ov.calibration.fit_temperature([logits], target, method="ece")
+    with pytest.raises(ValueError, match="grid is for method='grid'"):
+        ov.calibration.fit_temperature([logits], target, grid=[1.0])
 
 
 def test_bad_input_is_named() -> None:

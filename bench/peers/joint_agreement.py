@@ -64,18 +64,24 @@ JOINT_AGREEMENT = [
     Contestant("ovcore native", ovcore_joint_agreement("native")),
     Contestant("ovcore native, AVX2", ovcore_joint_agreement("native"), env={"OVCORE_ISA": "avx2"}),
     Contestant("ovcore numba", ovcore_joint_agreement("numba")),
-    Contestant("numpy equal by row", numpy_equal, one_thread=True, first=84),
+    Contestant("numpy equal by row", numpy_equal, one_thread=True, only={"models": 84}),
     Contestant(
-        "numpy equal by row, upper half", numpy_equal_upper, upper=True, one_thread=True, first=84
+        "numpy equal by row, upper half",
+        numpy_equal_upper,
+        upper=True,
+        one_thread=True,
+        only={"models": 84},
     ),
-    Contestant("torch equal by row", torch_equal, first=84),
-    Contestant("torch.pdist p = 0", torch_pdist, forms.same_from_distance, upper=True, first=84),
+    Contestant("torch equal by row", torch_equal, only={"models": 84}),
+    Contestant(
+        "torch.pdist p = 0", torch_pdist, forms.same_from_distance, upper=True, only={"models": 84}
+    ),
     Contestant(
         "scipy pdist hamming",
         scipy_pdist,
         forms.same_from_share,
         upper=True,
         one_thread=True,
-        first=84,
+        only={"models": 84},
     ),
 ]

@@ -188,13 +188,13 @@ JOINT_ERRORS = [
         forms.joint_from_share,
         upper=True,
         one_thread=True,
-        first=60,
+        only={"models": 60},
     ),
     Contestant(
         "scikit-learn pairwise_distances hamming",
         sklearn_distances,
         forms.joint_from_share,
-        first=60,
+        only={"models": 60},
     ),
     Contestant(
         "scikit-learn cohen_kappa_score per pair",
@@ -202,16 +202,20 @@ JOINT_ERRORS = [
         forms.joint_from_kappa,
         upper=True,
         one_thread=True,
-        first=6,
+        only={"models": 6},
     ),
     Contestant(
         "torchmetrics binary_cohen_kappa per pair",
         torchmetrics_kappa,
         forms.joint_from_kappa,
         upper=True,
-        first=6,
+        only={"models": 6},
     ),
     Contestant(
-        "Python loop, numpy sum per pair", numpy_per_pair, upper=True, one_thread=True, first=20
+        "Python loop, numpy sum per pair",
+        numpy_per_pair,
+        upper=True,
+        one_thread=True,
+        only={"models": 20},
     ),
 ]

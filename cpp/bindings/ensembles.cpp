@@ -75,7 +75,8 @@ void confidences_binding(const py::sequence& models, const py::array_t<double>& 
 }
 
 py::object candidate_scores_binding(const py::tuple& scored, const Preds& preds,
-                                    const Target& target, int workers, const Progress& progress) {
+                                    const Target& target, bool all_samples, int workers,
+                                    const Progress& progress) {
   const auto n_models = static_cast<std::int64_t>(preds.shape(0));
   const MatrixView<const std::int32_t> predicted = readable_matrix(preds, n_models);
   const std::int64_t n_samples = predicted.cols;
@@ -92,7 +93,7 @@ py::object candidate_scores_binding(const py::tuple& scored, const Preds& preds,
     for_each_task((n_samples + step - 1) / step, listers, Progress{}, [&](std::int64_t task) {
       std::vector<std::int32_t> scratch(n_models + 1);
       const Range samples{task * step, std::min((task + 1) * step, n_samples)};
-      count_candidates(predicted, of, samples, scratch.data(), sizes.data());
+      count_candidates(predicted, of, samples, all_samples, scratch.data(), sizes.data());
     });
   }
   CandidateArrays to(sizes, n_models, models.n_classes());
@@ -286,8 +287,9 @@ void bind_ensembles(py::module_& module) {
              py::arg("confidence").noconvert(), py::arg("workers"), py::arg("progress"),
              "Fills preds and confidence (M, N) with each model's predictions and their scores.");
   module.def("candidate_scores", &candidate_scores_binding, py::arg("scored"),
-             py::arg("preds").noconvert(), py::arg("target").noconvert(), py::arg("workers"),
-             py::arg("progress"), "Candidates of the samples on which models differ.");
+             py::arg("preds").noconvert(), py::arg("target").noconvert(), py::arg("all_samples"),
+             py::arg("workers"), py::arg("progress"),
+             "Candidates of the samples on which models differ, or of all.");
   module.def("pair_ensemble_hits", &pair_ensemble_hits_binding, py::arg("scored").none(true),
              py::arg("n_models"), py::arg("candidates"), py::arg("workers"), py::arg("progress"),
              "Conversions and rescues (2, M, M) of all pairs, and what was left to settle (2,).");

@@ -16,13 +16,13 @@ std::int64_t place_of(std::int32_t wanted, std::int32_t* list, std::int64_t& siz
 }  // namespace
 
 void count_candidates(MatrixView<const std::int32_t> preds, const std::int64_t* target,
-                      Range samples, std::int32_t* scratch, std::int64_t* sizes) {
+                      Range samples, bool all, std::int32_t* scratch, std::int64_t* sizes) {
   for (std::int64_t n = samples.first; n < samples.last; ++n) {
     std::int64_t size = 0;
     for (std::int64_t m = 0; m < preds.rows; ++m) place_of(preds.row(m)[n], scratch, size);
-    const bool differ = size > 1;
+    const bool is_listed = all || size > 1;
     place_of(static_cast<std::int32_t>(target[n]), scratch, size);
-    sizes[n] = differ ? size : 0;
+    sizes[n] = is_listed ? size : 0;
   }
 }
 

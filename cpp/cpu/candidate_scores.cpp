@@ -11,15 +11,14 @@ template <class T>
 struct Ahead {
   const T *far, *near;
 
-  Ahead(const LogitsView& logits, const CandidateLists& lists, Range listed, std::int64_t s) {
-    const std::int64_t bytes = logits.cols * static_cast<std::int64_t>(sizeof(T));
-    const auto row_after = [&](std::int64_t distance) {
-      const std::int64_t wanted = s + 1 + distance / bytes;
-      const std::int64_t n = lists.samples[wanted < listed.last ? wanted : listed.last - 1];
+  Ahead(const LogitsView& logits, const CandidateLists& lists, Range listed, std::int64_t s,
+        std::int64_t rows_far) {
+    const auto row_after = [&](std::int64_t rows) {
+      const std::int64_t n = lists.samples[s + rows < listed.last ? s + rows : listed.last - 1];
       return static_cast<const T*>(logits.data) + n * logits.row_stride;
     };
-    far = row_after(12288);
-    near = row_after(0);
+    far = row_after(1 + rows_far);
+    near = row_after(1);
   }
   void ask(std::int64_t k) const {
     if (k * static_cast<std::int64_t>(sizeof(T)) % 64 != 0) return;
@@ -72,12 +71,13 @@ void candidate_scores(const ScoredModel& model, Combine combine, const Candidate
                       MatrixView<float> outside, MatrixView<double> mass) {
   const Scorer scorer(model, combine);
   const std::int64_t n_classes = model.logits.cols;
+  const std::int64_t rows_far = 3072 / n_classes;
   for (std::int64_t s = listed.first; s < listed.last; ++s) {
     const std::int64_t first = lists.offsets[s], last = lists.offsets[s + 1];
     for (std::int64_t u = first; u < last; ++u) caps[lists.classes[u]] = -infinity;
     with_row(model.logits, lists.samples[s], [&](const auto* row) {
       using T = std::remove_const_t<std::remove_reference_t<decltype(*row)>>;
-      const Ahead<T> ahead(model.logits, lists, listed, s);
+      const Ahead<T> ahead(model.logits, lists, listed, s, rows_far);
       const auto peak = widen_one(row[lists.classes[first + lists.tops.row(s)[column]]]);
       double total = 1;
       if (scorer.is_logit) {

@@ -28,6 +28,24 @@ struct Lanes<double> {
   static Longs load_tops(const std::int32_t* from) { return load_longs(from); }
 };
 
+// The model of a pair whose scores are looked through: fewer of its classes can matter.
+template <class Score>
+inline std::int64_t read_first(const Candidates<Score>& all, std::int64_t s, std::int64_t a,
+                               std::int64_t b) {
+  return all.outside.row(s)[b] < all.outside.row(s)[a] ? a : b;
+}
+
+template <class Score>
+inline void ask_for_row(const Candidates<Score>& all, std::int64_t s, std::int64_t m) {
+  if (all.models == nullptr) return;
+  const LogitsView& logits = all.models[m].logits;
+  with_row(logits, all.lists.samples[s], [&](const auto* row) {
+    const auto bytes = static_cast<std::int64_t>(sizeof *row);
+    const std::int64_t some = logits.cols < 4096 / bytes ? logits.cols : 4096 / bytes;
+    for (std::int64_t k = 0; k < some; k += 64 / bytes) __builtin_prefetch(row + k, 0, 2);
+  });
+}
+
 // Whether the pair's ensemble gets a listed sample right, to the letter of the definition.
 template <class Score>
 [[gnu::noinline]] bool settle_pair(const Candidates<Score>& all, std::int64_t s, std::int64_t a,
@@ -54,12 +72,18 @@ template <class Score>
     return lowest_unlisted(all.lists, s, all.n_classes) > target_class;  // all others score 0
   // Only a class whose score for one model reaches what the other's outside score leaves open.
   const ScoredRow row_a(all, s, a), row_b(all, s, b);
-  const bool by_a = out_b < out_a;
+  const bool by_a = read_first(all, s, a, b) == a;
   return !(by_a ? row_a : row_b).any_above(of_target - (by_a ? out_b : out_a), [&](std::int64_t k) {
     const double rival = static_cast<double>(row_a.score(k)) + static_cast<double>(row_b.score(k));
     return rival > of_target || (rival == of_target && k < target_class);
   });
 }
+
+// Pairs that a sample leaves to be looked at one by one, while their logits are on their way.
+struct Open {
+  std::int32_t a, b;
+};
+constexpr int most_open = 64;
 
 }  // namespace
 
@@ -74,9 +98,8 @@ void pair_ensemble_hits(const Candidates<Score>& all, Range rows, Range cols, Ra
   const std::int64_t left = cols.first / lanes * lanes;  // vectors start at whole multiples
   const std::int64_t width = (cols.last - left + lanes - 1) / lanes * lanes;
   Count* conversions = static_cast<Count*>(counts);
-  Count* rescues = conversions + (rows.last - rows.first) * width;
-  std::memset(counts, 0,
-              static_cast<std::size_t>(2 * (rows.last - rows.first) * width) * sizeof(Count));
+  const std::int64_t more = (rows.last - rows.first) * width;  // from there to rescues
+  std::memset(counts, 0, static_cast<std::size_t>(2 * more) * sizeof(Count));
 
   for (std::int64_t s = listed.first; s < listed.last; ++s) {
     const std::int64_t first = all.lists.offsets[s], size = all.lists.offsets[s + 1] - first;
@@ -84,6 +107,17 @@ void pair_ensemble_hits(const Candidates<Score>& all, Range rows, Range cols, Ra
     const std::int32_t* tops = all.lists.tops.row(s);
     const Score* outside = all.outside.row(s);
     const Score* of_target = all.scores.row(first + target);
+    Open pairs[most_open];
+    int n_open = 0;
+    const auto settle_open = [&] {
+      for (int i = 0; i < n_open; ++i) {
+        const auto [a, b] = pairs[i];
+        const bool one_is_right = tops[a] == target || tops[b] == target;
+        if (settle_pair(all, s, a, b, hits))
+          ++conversions[(a - rows.first) * width + b - left + (one_is_right ? 0 : more)];
+      }
+      n_open = 0;
+    };
     for (std::int64_t a = rows.first; a < rows.last; ++a) {
       const bool a_is_right = tops[a] == target;
       const std::int64_t start = larger(left, (a + 1) / lanes * lanes);
@@ -98,28 +132,28 @@ void pair_ensemble_hits(const Candidates<Score>& all, Range rows, Range cols, Ra
         const Score* score = all.scores.row(first);
         for (std::int64_t u = 0; u < size; ++u, score += all.scores.row_stride)
           if (u != target) rival = larger(rival, load<Scores>(score + b) + score[a]);
-        Masks hit = differ & (goal > rival) & (goal > elsewhere);
+        const Masks hit = differ & (goal > rival) & (goal > elsewhere);
         const Masks open = differ & ~(rival > goal) & ~hit;
-        if (std::uint32_t bits = lane_mask(open)) {
-          for (std::int64_t lane = 0; bits != 0; ++lane, bits >>= 1) {
-            const std::int64_t j = b + lane;
-            if ((bits & 1) == 0 || j <= a || j < cols.first || j >= cols.last) continue;
-            hit[lane] = settle_pair(all, s, a, j, hits) ? -1 : 0;
-          }
+        std::uint32_t bits = lane_mask(open);
+        for (std::int64_t j = b; bits != 0; ++j, bits >>= 1) {
+          if ((bits & 1) == 0 || j <= a || j < cols.first || j >= cols.last) continue;
+          if (n_open == most_open) settle_open();
+          ask_for_row(all, s, read_first(all, s, a, j));
+          pairs[n_open++] = {static_cast<std::int32_t>(a), static_cast<std::int32_t>(j)};
         }
         const Masks one_is_right = a_is_right ? ~Masks{} : predicted == static_cast<Count>(target);
-        const std::int64_t more = rescues - conversions;
         store(row + b, load<Masks>(row + b) - (hit & one_is_right));
         store(row + b + more, load<Masks>(row + b + more) - (hit & ~one_is_right));
       }
     }
+    settle_open();
   }
 
   for (std::int64_t a = rows.first; a < rows.last; ++a)
     for (std::int64_t b = larger(a + 1, cols.first); b < cols.last; ++b) {
       const std::int64_t at = (a - rows.first) * width + b - left;
       hits.conversions.row(a)[b] += conversions[at];
-      hits.rescues.row(a)[b] += rescues[at];
+      hits.rescues.row(a)[b] += conversions[at + more];
     }
 }
 

@@ -68,7 +68,8 @@ struct ScoredRow {
         for (std::int64_t k = 0; k < scorer.logits.cols; ++k)
           found = found || (row[k] >= lowest && test(k));
       } else {
-        const auto bound = static_cast<float>(lowest - std::fabs(lowest) * 1e-6);
+        const double slack = lowest == infinity ? 0 : std::fabs(lowest) * 1e-6;
+        const auto bound = static_cast<float>(lowest - slack);
         for_each_piece<1, 1>(row, scorer.logits.cols,
                              [&](std::int64_t k, const auto* from, auto) OVCORE_INLINE {
                                std::uint32_t bits = lane_mask(load_floats(from) >= bound);

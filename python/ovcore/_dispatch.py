@@ -79,6 +79,7 @@ class Backend(Protocol):
         scored: Scored,
         preds: NDArray[np.int32],
         target: NDArray[np.int64],
+        all_samples: bool,
         workers: int,
         progress: Progress | None,
     ) -> Candidates: ...

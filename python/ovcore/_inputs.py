@@ -86,6 +86,27 @@ def read_logits(logits: Array | Sequence[Array], target: Array, *, name: str = "
     return inputs
 
 
+def read_scores(
+    logits: Array | TopK | Sequence[Array | TopK], target: Array | None, *, name: str = "logits"
+) -> tuple[Logits | Preds, list[TopK]]:
+    """Like :func:`read_logits`, and takes stored top-k outputs of all models: the second value.
+
+    Without a target every one reads 0.
+    """
+    arrays = _split(logits, name)
+    if target is None:
+        inputs = read_predictions(logits, name=name)
+    else:
+        inputs = read(logits, target, name=name)
+    stored = [array for array in arrays if isinstance(array, TopK)]
+    if isinstance(inputs, Preds) and not stored:
+        raise TypeError(
+            f"{name} must be (M, N, K), a sequence of M arrays (N, K), or stored top-k outputs: "
+            "got predicted classes, which have no confidence"
+        )
+    return inputs, stored
+
+
 def read_temperature(
     temperature: float | Sequence[float] | Array, n_models: int
 ) -> NDArray[np.float64]:

@@ -45,6 +45,7 @@ def candidate_scores(
     scored: Scored,
     preds: NDArray[np.int32],
     target: NDArray[np.int64],
+    all_samples: bool,
     workers: int,
     progress: Callable[[int, int], None] | None,
 ) -> Candidates: ...

@@ -35,6 +35,7 @@ def candidate_scores(
     scored: Scored,
     preds: NDArray[np.int32],
     target: NDArray[np.int64],
+    all_samples: bool,
     workers: int,
     progress: Progress | None,
 ) -> Candidates:
@@ -45,7 +46,7 @@ def candidate_scores(
         lengths = np.zeros(last - first, np.int64)
         classes = np.empty((last - first) * min(n_models + 1, source.n_classes), np.int32)
         by_sample = np.ascontiguousarray(preds[:, first:last].T)
-        n_listed = _list_classes(by_sample, target[first:last], lengths, classes)
+        n_listed = _list_classes(by_sample, target[first:last], all_samples, lengths, classes)
         listed = np.flatnonzero(lengths)
         return first + listed, lengths[listed], classes[:n_listed].copy()
 
@@ -75,11 +76,11 @@ def candidate_scores(
 
 
 @compiled
-def _list_classes(preds, target, lengths, classes):
-    """Writes the ascending classes of each sample on which models differ, and how many."""
+def _list_classes(preds, target, all_samples, lengths, classes):
+    """Writes the ascending classes of each sample on which models differ, or of all."""
     written = 0
     for n in range(len(target)):
-        differ = 0
+        differ = int(all_samples)
         for m in range(preds.shape[1]):
             differ += preds[n, m] != preds[n, 0]
         if not differ:

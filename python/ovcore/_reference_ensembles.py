@@ -65,12 +65,13 @@ def candidate_scores(
     scored: Scored,
     preds: NDArray[np.int32],  # (M, N) what the models predict; all there
     target: NDArray[np.int64],  # (N,)
+    all_samples: bool,
     workers: int,  # noqa: ARG001
     progress: Progress | None,  # noqa: ARG001
 ) -> Candidates:
-    """The classes that can win the samples on which models differ; see Candidates."""
+    """The classes that can win the samples on which models differ, or all; see Candidates."""
     n_models, n_classes = len(preds), scored.models[0].values.shape[1]
-    samples = np.flatnonzero((preds != preds[0]).any(axis=0))
+    samples = np.flatnonzero((preds != preds[0]).any(axis=0) | all_samples)
     lists = [np.unique([*preds[:, n], target[n]]) for n in samples]
     offsets = np.cumsum([0, *map(len, lists)])
     tops = np.full((len(samples), padded(n_models)), -1, np.int32)

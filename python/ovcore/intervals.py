@@ -77,7 +77,7 @@ def error_consistency(
         )
     if method != "analytic":
         raise ValueError(f"method must be 'analytic' or 'bootstrap', got {method!r}")
-    z = _normal_quantile(level)
+    z = normal_quantile(level)
     counts = as_counts(errors)
     kappa = fill(counts, pairwise.FORMULAS[pairwise.error_consistency])
     margin = z * fill(counts, _consistency_se)
@@ -105,17 +105,18 @@ def accuracy_difference(
     >>> low[0, 1].round(4), high[0, 1].round(4)
     (np.float64(0.1216), np.float64(0.2784))
     """
-    z = _normal_quantile(level)
+    z = normal_quantile(level)
     counts = as_counts(errors)
     difference = fill(counts, pairwise.FORMULAS[pairwise.accuracy_difference])
-    margin = z * fill(counts, _difference_se)
+    margin = z * fill(counts, difference_se)
     return (
         _arrays.in_library(difference - margin, counts.library),
         _arrays.in_library(difference + margin, counts.library),
     )
 
 
-def _difference_se(t: Table) -> Values:
+def difference_se(t: Table) -> Values:
+    """Standard error of the difference of two models' accuracies on the same samples."""
     variance = (t.n10 + t.n01) - (t.n10 - t.n01) ** 2 / t.n
     return np.sqrt(np.maximum(variance, 0)) / t.n  # rounding can pass 0
 
@@ -185,7 +186,8 @@ def _resampled(table: Table, n_resamples: int, rng: np.random.Generator) -> Tabl
     return Table(n, n00, n01 + n00, n10 + n00)
 
 
-def _normal_quantile(level: float) -> float:
+def normal_quantile(level: float) -> float:
+    """How many standard errors such an interval reaches to either side."""
     from statistics import NormalDist  # costs as much to import as all of ovcore
 
     _check_level(level)

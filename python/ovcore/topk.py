@@ -65,15 +65,29 @@ class TopK:
         """(N, K) or (M, N, K): that of the logits these stand for."""
         return (*self._classes.shape[:-1], self.n_classes)
 
-    def __getitem__(self, model: int) -> TopK:
-        """One model of several."""
-        if self._classes.ndim != 3:
-            raise TypeError("this TopK holds one model")
-        one = object.__new__(TopK)
-        one.n_classes, one.library = self.n_classes, self.library
-        one._classes = self._classes[model]
-        one._probs = self._probs._replace(values=self._probs.values[model])
-        return one
+    def __getitem__(self, part: int | slice) -> TopK:
+        """One model of several, or some samples of one."""
+        if isinstance(part, slice) != (self._classes.ndim == 2):
+            raise TypeError("index several models by one's position, or samples by a slice")
+        some = object.__new__(TopK)
+        some.n_classes, some.library = self.n_classes, self.library
+        some._classes = self._classes[part]
+        some._probs = self._probs._replace(values=self._probs.values[part])
+        return some
+
+    def probabilities(self) -> tuple[NDArray[np.integer[Any]], NDArray[np.floating[Any]]]:
+        """(N, k) classes and their probabilities in float32 or float64.
+
+        Raises:
+            ValueError: what was stored are no probabilities.
+        """
+        probs = _arrays.widen(self._probs)
+        if not ((probs >= 0) & (probs <= 1)).all():
+            raise ValueError(
+                "stored top-k outputs combine by their probabilities, in 0..1: got values from "
+                f"{probs.min()} to {probs.max()}"
+            )
+        return self._classes, probs
 
     def predictions(self) -> NDArray[np.int64]:
         """(N,) or (M, N) predicted classes; -1 where there is none (NaN, or -inf throughout)."""

@@ -115,12 +115,13 @@ void confidences(const LogitsView& logits, double temperature, const std::int32_
 //
 //   preds    (M, N)
 //   target   (N,)
+//   all      whether samples on which all models agree are listed, too
 //   scratch  M + 1 integers
-//   sizes    (N,), written in the range: how many classes, 0 where all models predict the same
+//   sizes    (N,), written in the range: how many classes, 0 for samples that are not listed
 void count_candidates(MatrixView<const std::int32_t> preds, const std::int64_t* target,
-                      Range samples, std::int32_t* scratch, std::int64_t* sizes);
+                      Range samples, bool all, std::int32_t* scratch, std::int64_t* sizes);
 
-// Those lists, of the S samples on which models differ.
+// Those lists, of S samples.
 struct CandidateLists {
   const std::int64_t* samples;          // (S,) ascending
   const std::int64_t* offsets;          // (S + 1,) into classes

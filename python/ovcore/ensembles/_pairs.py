@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _arrays, _dispatch, _inputs
+from ovcore import _arrays, _dispatch, _progress, agreement
 from ovcore._arrays import Array
-from ovcore._candidates import Scored
+from ovcore._candidates import padded
+from ovcore.ensembles import _scored
+from ovcore.ensembles._scored import Ensembled
 from ovcore.errors import JointErrors
-from ovcore.packing import pack
+from ovcore.topk import TopK
 
-__all__ = ["PairEnsembles", "pairs"]
+__all__ = ["PairEnsembles", "PairStats", "pairs"]
 
-_COMBINE = ("prob", "logit")
+_BLOCK_BYTES = 1 << 28  # of candidate scores, of which more are held at a time for no gain
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,46 +85,110 @@ class PairEnsembles:
         return _arrays.in_library(values, self.errors.library)
 
 
+class PairStats(NamedTuple):
+    """How pair ensembles were settled: of M (M - 1) / 2 pairs times N samples, so many each."""
+
+    agreed: int
+    """Both models predict the same class."""
+    compared: int
+    """Float sums of the few classes that can win told at once."""
+    summed: int
+    """Exact sums of those classes had to."""
+    scanned: int
+    """Other classes had to be looked at."""
+
+
+@overload
 def pairs(
-    logits: Array | Sequence[Array],  # (M, N, K) floating, or a sequence of M arrays (N, K)
+    logits: Array | TopK | Sequence[Array | TopK],
+    target: Array,
+    *,
+    temperature: float | Sequence[float] | Array = 1.0,
+    combine: str = "prob",
+    return_stats: Literal[False] = False,
+) -> PairEnsembles: ...
+@overload
+def pairs(
+    logits: Array | TopK | Sequence[Array | TopK],
+    target: Array,
+    *,
+    temperature: float | Sequence[float] | Array = 1.0,
+    combine: str = "prob",
+    return_stats: Literal[True],
+) -> tuple[PairEnsembles, PairStats]: ...
+def pairs(
+    logits: Array | TopK | Sequence[Array | TopK],  # (M, N, K) floating, or M arrays (N, K)
     target: Array,  # (N,) integer
     *,
     temperature: float | Sequence[float] | Array = 1.0,  # scalar or (M,)
     combine: str = "prob",
-) -> PairEnsembles:
+    return_stats: bool = False,
+) -> PairEnsembles | tuple[PairEnsembles, PairStats]:
     """Ensembles every pair of models and counts what that gets right.
 
     The ensemble predicts the arg max of the mean over its two members of softmax(z / T)
-    (``combine="prob"``) or of z / T (``"logit"``). Where both predict the same class, so does the
-    ensemble; elsewhere float32 scores are summed in float64, and the lowest class wins a tie. So
-    hits = n11 + conversions + rescues for every pair. A class at -inf for one member cannot win
-    by logits; where that rules out all classes, the ensemble has no prediction and no hit.
+    (``combine="prob"``) or of z / T (``"logit"``; ``"logprob"`` predicts the same). Where both
+    predict the same class, so does the ensemble; elsewhere float32 scores are summed in float64,
+    and the lowest class wins a tie. So hits = n11 + conversions + rescues for every pair. A class
+    at -inf for one member cannot win by logits, and one at +inf leaves that member no other; where
+    that rules out all classes, the ensemble has no prediction and no hit.
+
+    Counts are those of scanning all classes of every pair, at about the price of reading the
+    logits two or three times: few classes can win a sample, and bounds settle nearly all pairs.
 
     Args:
-        logits: as in :func:`ovcore.pack_errors`.
+        logits: as in :func:`ovcore.pack_errors`. Of stored top-k outputs the probabilities are
+            summed as they are, in float64; a class outside a list scores 0.
         target: (N,) integer classes.
-        temperature: positive, one for all models or one each.
-        combine: "prob" or "logit".
+        temperature: positive, one for all models or one each; 1 for stored outputs.
+        combine: "prob", "logit" or "logprob"; "prob" for stored outputs.
+        return_stats: also return how pairs were settled, a :class:`PairStats`.
 
     Raises:
         ValueError: as :func:`ovcore.pack_errors`; a temperature that is not positive and finite;
-            an unknown ``combine``; +inf among logits that are to be averaged.
+            an unknown ``combine``; stored outputs that are not in 0..1, or with another temperature
+            or way to combine.
+
+    >>> import numpy as np
+    >>> sure, torn = np.log([[.9, .1], [.9, .1]]), np.log([[.4, .6], [.4, .6]])
+    >>> result = pairs([sure, torn], np.array([0, 1]))  # the surer model decides
+    >>> result.hits[0, 1], result.conversion_rate[0, 1]
+    (np.int64(1), np.float64(0.5))
     """
-    inputs = _inputs.read_logits(logits, target)
-    if combine not in _COMBINE:
-        raise ValueError(f"combine must be one of {', '.join(_COMBINE)}: got {combine!r}")
-    n_models = len(inputs.models)
-    temperatures = _inputs.read_temperature(temperature, n_models)
-    preds = np.empty((n_models, inputs.n_samples), np.int32)
-    errors = JointErrors.from_errors(pack(inputs, preds=preds))
-    backend = _dispatch.choose(None)
-    workers = _dispatch.count_workers(None)
-    scored = Scored(inputs.models, temperatures, combine)
-    candidates = backend.candidate_scores(scored, preds, inputs.target, workers, None)
-    counts, _ = backend.pair_ensemble_hits(scored, n_models, candidates, workers, None)
-    right = inputs.n_samples - errors.n_wrong()
-    both = right[:, None] - errors.n_wrong() + errors.joint
+    models = _scored.read(logits, target, temperature, combine)
+    errors = JointErrors.from_errors(models.errors)
+    n_models = models.n_models
+    backend, workers = _dispatch.choose(None), _dispatch.count_workers(None)
+    counts = np.zeros((2, n_models, n_models), np.int64)
+    unsettled = np.zeros(2, np.int64)
+    for rows in _blocks(models):
+        candidates = models.candidates(rows)
+        with _progress.bar("pair ensembles") as progress:
+            more, open_ = backend.pair_ensemble_hits(
+                models.part(rows), n_models, candidates, workers, progress
+            )
+        counts += more
+        unsettled += open_
+    right = models.n_samples - errors.n_wrong()
+    both_right = right[:, None] - errors.n_wrong() + errors.joint
     hits, conversions, rescues = (
-        _arrays.in_library(t, inputs.library) for t in (both + counts.sum(axis=0), *counts)
+        _arrays.in_library(values, models.library)
+        for values in (both_right + counts.sum(axis=0), *counts)
     )
-    return PairEnsembles(hits, conversions, rescues, errors)
+    result = PairEnsembles(hits, conversions, rescues, errors)
+    return (result, _stats(models, unsettled)) if return_stats else result
+
+
+def _blocks(models: Ensembled) -> Iterator[slice]:
+    """Samples in blocks whose candidate scores stay small."""
+    usual = min(models.n_classes, models.n_models + 1, 16)  # classes that can win a sample
+    block = max(64, _BLOCK_BYTES // (4 * padded(models.n_models) * usual))
+    for first in range(0, models.n_samples, block):
+        yield slice(first, min(first + block, models.n_samples))
+
+
+def _stats(models: Ensembled, unsettled: NDArray[np.int64]) -> PairStats:
+    of_all = models.n_models * (models.n_models - 1) // 2 * models.n_samples
+    agreed = int(np.triu(agreement.joint_agreement(models.preds), 1).sum())
+    later, scanned = map(int, unsettled)
+    return PairStats(agreed, of_all - agreed - later, later - scanned, scanned)
