@@ -18,7 +18,7 @@ PROGRAM = Path(__file__).with_name("machine_limits.cpp")
 MEGABYTES = (100, 200, 600)  # read: 16-bit and float32 logits of the jobs; beyond any cache
 PACKAGES = (
     "ovcore", "numpy", "numba", "torch", "numkong", "simsimd", "faiss-cpu", "scipy",
-    "scikit-learn", "torchmetrics",
+    "scikit-learn", "torchmetrics", "probmetrics", "netcal",
 )  # fmt: skip
 
 

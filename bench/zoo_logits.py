@@ -16,7 +16,7 @@ import numpy as np
 BLOCK = 64  # samples made at once: their common part stays in the cache while models are written
 TABLE = 1 << 20  # numbers of noise: 4 MB
 RIVALS = 6
-COMMON, OWN, SCALE = np.float32(1.3), 0.9, np.float32(1.5)
+COMMON, OWN, SCALE = np.float32(1.3), 0.9, np.float32(0.9)
 
 
 def target_of(samples: int, classes: int, seed: int = 0) -> np.ndarray:

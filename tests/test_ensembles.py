@@ -10,6 +10,7 @@ import torch
 from scipy.special import softmax
 
 import ovcore as ov
+from plain_ensembles import DTYPES, KINDS, draw, of_type, scores, together
 
 
 def models(
@@ -43,6 +44,43 @@ def test_pairs_equal_a_loop_over_samples(combine: str, rng: np.random.Generator)
             assert result.gain_over_best[a, b] == pytest.approx(hit.mean() - max(accuracies))
 
 
+@pytest.mark.parametrize("combine", ["prob", "logit", "logprob"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pairs_equal_a_full_scan_of_scores(
+    dtype: str,
+    combine: str,
+    backend: str,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ties, exact zeros and ones, infinities; without any tolerance."""
+    monkeypatch.setenv("OVCORE_BACKEND", backend)
+    for n_classes, n_samples in ((2, 65), (3, 130), (17, 90), (1000, 20)):
+        for kind in KINDS:
+            values, target = draw(rng, kind, 5, n_samples, n_classes)
+            logits, z = of_type(values, dtype)
+            temperature = rng.choice([0.5, 1.0, 3.7], 5)
+            result, stats = ov.ensembles.pairs(
+                logits, target, temperature=temperature, combine=combine, return_stats=True
+            )
+            check(result, z.argmax(axis=2), scores(z, temperature, combine), target)
+            assert sum(stats) == 10 * n_samples
+            own = z.argmax(axis=2)
+            agreed = sum((own[a] == own[b]).sum() for a in range(5) for b in range(a))
+            assert stats.agreed == agreed
+
+
+def check(result: Any, own: np.ndarray, terms: np.ndarray, target: np.ndarray) -> None:
+    right = own == target
+    for a in range(len(own)):
+        for b in range(len(own)):
+            hit = together(own, terms, [a, b]) == target
+            assert result.hits[a, b] == hit.sum()
+            assert result.conversions[a, b] == (hit & (right[a] ^ right[b])).sum()
+            assert result.rescues[a, b] == (hit & ~right[a] & ~right[b]).sum()
+            assert (hit | ~(right[a] & right[b])).all()
+
+
 def test_hits_are_accounted_for(rng: np.random.Generator) -> None:
     """hits = n11 + converted + rescued; a pair is symmetric; a model with itself is that model."""
     logits, target = models(rng, n_models=8)
@@ -61,10 +99,10 @@ def test_hits_are_accounted_for(rng: np.random.Generator) -> None:
 def test_blocks_change_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     logits, target = models(rng)
     whole = ov.ensembles.pairs(logits, target)
-    monkeypatch.setattr(ov.ensembles, "_BLOCK_BYTES", 4 * 5 * 7 * 13)
+    monkeypatch.setattr(ov.ensembles._pairs, "_BLOCK_BYTES", 1)  # 64 samples: 6 blocks and a part
     blocked = ov.ensembles.pairs(logits, target)
-    np.testing.assert_array_equal(blocked.hits, whole.hits)
-    np.testing.assert_array_equal(blocked.conversions, whole.conversions)
+    for name in ("hits", "conversions", "rescues"):
+        np.testing.assert_array_equal(getattr(blocked, name), getattr(whole, name))
 
 
 def test_ties_go_to_the_lowest_class() -> None:
@@ -82,12 +120,23 @@ def test_float32_sums_do_not_tie_what_float64_separates() -> None:
     assert result.hits[0, 1] == 1
 
 
-def test_plus_infinity_wins() -> None:
-    logits = np.array([[[np.inf, 0.0]], [[0.0, 1.0]]])
-    result = ov.ensembles.pairs(logits, np.array([0]))
-    assert result.hits[0, 1] == 1
-    with pytest.raises(ValueError, match=r"model 0 has \+inf"):
-        ov.ensembles.pairs(logits, np.array([0]), combine="logit")
+@pytest.mark.parametrize("combine", ["prob", "logit", "logprob"])
+def test_plus_infinity_wins(combine: str) -> None:
+    logits = np.array([[[np.inf, 0.0]], [[0.0, 1000.0]]])
+    for target, hits in ((0, [[1, 1], [1, 0]]), (1, [[0, 0], [0, 1]])):
+        result = ov.ensembles.pairs(logits, np.array([target]), combine=combine)
+        if combine == "prob":  # each is sure of its own class: the lowest wins
+            hits[0][1] = hits[1][0] = 1 - target
+        assert result.hits.tolist() == hits
+
+
+def test_members_sure_of_different_classes_leave_none_by_logits() -> None:
+    logits = np.array([[[np.inf, 0.0, 5.0]], [[0.0, np.inf, 5.0]]])
+    for target in range(3):
+        result = ov.ensembles.pairs(logits, np.array([target]), combine="logit")
+        assert (result.hits[0, 1], result.rescues[0, 1]) == (0, 0)
+        by_mean = ov.ensembles.pairs(logits, np.array([target]))
+        assert by_mean.hits[0, 1] == (target == 0)
 
 
 @pytest.mark.parametrize("combine", ["prob", "logit"])
@@ -133,7 +182,7 @@ def test_torch_in_torch_out(rng: np.random.Generator) -> None:
 
 def test_bad_options_are_named(rng: np.random.Generator) -> None:
     logits, target = models(rng)
-    with pytest.raises(ValueError, match="combine must be one of prob, logit: got 'mean'"):
+    with pytest.raises(ValueError, match="combine must be one of prob, logit, logprob: got 'mean'"):
         ov.ensembles.pairs(logits, target, combine="mean")
     with pytest.raises(TypeError, match="temperature must be a number or 5 numbers"):
         ov.ensembles.pairs(logits, target, temperature="warm")  # type: ignore[arg-type]

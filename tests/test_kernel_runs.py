@@ -10,13 +10,24 @@ from pathlib import Path
 
 import pytest
 
-KERNELS = Path(__file__).with_name("test_kernels.py")
+HERE = Path(__file__).parent
+KERNELS = [HERE / f"test_{name}.py" for name in ("kernels", "ensemble_kernels", "angle_histogram")]
 
 
 def run_kernel_tests(only: str, environment: dict[str, str]) -> None:
     """Runs the kernels' tests of one backend again, in a process with that environment."""
     outcome = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-k", only, "-p", "no:cacheprovider", str(KERNELS)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-k",
+            only,
+            "-p",
+            "no:cacheprovider",
+            *map(str, KERNELS),
+        ],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -61,6 +72,7 @@ JOBS = [
     "joint_errors(np.zeros((6000, 4096), np.uint64), 1, None)",
     "joint_agreement([np.zeros(50_000, np.int32)] * 4000, 0, 50_000, 2, None)",
     "pack_errors([Typed(np.zeros((4000, 5000)), 'float64')] * 500, zeros, bits, None, 2, None)",
+    "temperature_nll([Typed(np.zeros((4000, 5000)), 'float64')] * 500, zeros, ones, 2, None)",
 ]
 # Few models on very many samples: less than a second for numba, which has no slow instructions.
 SLICES = "joint_errors(np.zeros((3, 1 << 28), np.uint64), 2, None)"
@@ -80,11 +92,13 @@ from ovcore import _dispatch
 from ovcore._arrays import Typed
 backend = _dispatch.choose({fast_backend!r})
 one, zeros = np.zeros(64, np.int64), np.zeros(4000, np.int64)
-bits = np.zeros((500, 64), np.uint64)
+bits, ones = np.zeros((500, 64), np.uint64), np.ones(500)
 backend.joint_errors(np.zeros((9, 8), np.uint64), 2, None)  # compiles, where that is still to do
 backend.joint_agreement([one, one], 0, 1, 2, None)
 backend.joint_agreement([one.astype(np.int32)] * 9, 0, 1, 2, None)
-backend.pack_errors([Typed(np.zeros((64, 2)), "float64")], one, bits[:1, :1], None, 2, None)
+few = [Typed(np.zeros((64, 2)), "float64")]
+backend.pack_errors(few, one, bits[:1, :1], None, 2, None)
+backend.temperature_nll(few, one, ones[:1], 2, None)
 done = threading.Event()
 threading.Timer(0.7, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 threading.Timer(30.0, lambda: done.is_set() or os._exit(3)).start()

@@ -1,26 +1,10 @@
 // The C++ interface by itself, without Python: what an embedding program calls.
 #include <cstdint>
-#include <cstdio>
-#include <stdexcept>
 #include <vector>
 
-#include "ovcore/kernels.hpp"
+#include "testing.hpp"
 
 namespace {
-
-int failures = 0;
-
-void expect(bool holds, const char* what) {
-  if (holds) return;
-  std::printf("FAILED: %s\n", what);
-  ++failures;
-}
-
-// Reproducible bits: a linear congruential generator is random enough to catch a wrong index.
-std::uint64_t next_bits(std::uint64_t& state) {
-  state = state * 6364136223846793005u + 1442695040888963407u;
-  return state ^ (state >> 29);
-}
 
 constexpr std::int64_t untouched = -7;
 
@@ -117,15 +101,7 @@ void pack_errors_writes_its_range_alone() {
 }  // namespace
 
 int main() {
-  try {
-    std::printf("instruction set %s\n", ovcore::instruction_set());
-  } catch (const std::runtime_error& refused) {
-    std::printf("%s\n", refused.what());
-    return 77;  // ctest counts it as skipped
-  }
-  joint_errors_counts_a_block_and_its_mirror_image();
-  joint_agreement_counts_a_block_and_its_mirror_image();
-  pack_errors_writes_its_range_alone();
-  pack_errors_of_predictions_writes_its_range_alone();
-  return failures == 0 ? 0 : 1;
+  return run("kernels", joint_errors_counts_a_block_and_its_mirror_image,
+             joint_agreement_counts_a_block_and_its_mirror_image,
+             pack_errors_writes_its_range_alone, pack_errors_of_predictions_writes_its_range_alone);
 }

@@ -121,7 +121,7 @@ def read_temperature(
         )
     if not (np.isfinite(values) & (values > 0)).all():
         raise ValueError(f"temperature must be positive and finite, got {temperature}")
-    return np.ascontiguousarray(np.broadcast_to(values, n_models))
+    return np.array(np.broadcast_to(values, n_models))
 
 
 def _read(

@@ -1,4 +1,3 @@
-# mypy: allow-untyped-defs, allow-untyped-decorators, no-check-untyped-defs
 """The numba twin of angle_histogram; cpp/cpu/angle_histogram.cpp has the same idea in vectors."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# mypy: allow-untyped-defs, allow-untyped-decorators, no-check-untyped-defs
 """numba's twins of the kernels that combine models: see _reference_ensembles for their meaning.
 
 Where only a few classes can win a sample, their scores decide unless another class might reach

@@ -1,4 +1,3 @@
-# mypy: allow-untyped-defs, allow-untyped-decorators, no-check-untyped-defs
 """Rows of logits of any element type and their scores, for numba's kernels; those of one model.
 
 Scores are those of _reference_scores to the bit, so nothing that makes them may be compiled with

@@ -14,6 +14,7 @@ from ovcore import _arrays, _inputs, calibration, ensembles, pairwise
 from ovcore._arrays import Array
 from ovcore.ensembles import PairEnsembles
 from ovcore.errors import JointErrors
+from ovcore.topk import TopK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,7 +150,7 @@ class Comparison:
 
 
 def compare(
-    logits: Array | Sequence[Array],  # (M, N, K) floating, or a sequence of M arrays (N, K)
+    logits: Array | TopK | Sequence[Array | TopK],  # (M, N, K) floating, or M arrays (N, K)
     target: Array,  # (N,) integer
     *,
     models: Sequence[str] | None = None,
@@ -160,7 +161,7 @@ def compare(
     """Compares M models: accuracies, all pairs' error inconsistency, and what pairs of them gain.
 
     Args:
-        logits: as in :func:`ovcore.pack_errors`.
+        logits: as in :func:`ovcore.pack_errors`; stored top-k outputs with ``temperature=1.0``.
         target: (N,) integer classes.
         models: M distinct names; default "model 0", "model 1", ...
         base: name or index of the model that tables compare with; default: the first.
@@ -183,7 +184,7 @@ def compare(
     >>> bool((result.ensembles.gain[0, 1:] > 0).all())
     True
     """
-    inputs = _inputs.read_logits(logits, target)
+    inputs, stored = _inputs.read_scores(logits, target)
     n_models = len(inputs.models)
     names = tuple(models) if models is not None else tuple(f"model {m}" for m in range(n_models))
     if isinstance(models, str) or not all(isinstance(name, str) for name in names):
@@ -197,6 +198,12 @@ def compare(
     if isinstance(temperature, str):
         if temperature != "fit":
             raise ValueError(f"temperature must be 'fit' or numbers, got {temperature!r}")
+        if stored:
+            raise ValueError(
+                "stored top-k outputs do not carry all confidences, which temperatures are fitted "
+                "on: pass temperature=1.0"
+            )
+        assert isinstance(inputs, _inputs.Logits)
         split = _checked_split(calibration_split, inputs) or (logits, target)
         if split[0] is logits:
             warnings.warn(

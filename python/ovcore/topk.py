@@ -17,8 +17,9 @@ __all__ = ["TopK"]
 class TopK:
     """The k most probable classes of each sample and their probabilities, in any order.
 
-    Accepted by functions that count predictions, wherever they accept logits. The prediction is
-    the class of the highest probability; on a tie the lowest class wins, as everywhere.
+    Accepted wherever logits are, but where all confidences are needed (temperatures, angles). The
+    prediction is the class of the highest probability; on a tie the lowest class wins, as
+    everywhere.
 
     Args:
         classes: (N, k) of one model or (M, N, k) of M, integer, each in [0, n_classes).

@@ -84,7 +84,8 @@ struct NllSums {
   double nll, slope, curvature;
 };
 
-// Computes them for one model and a range of samples, in double precision (relative error 1e-12).
+// Computes them for one model and a range of samples, in double precision (relative error 1e-12;
+// the curvature, a difference, up to K times that).
 // They are not finite where a sample has no finite likelihood: NaN or +inf among its logits, or
 // -inf at its target.
 //
