@@ -134,7 +134,7 @@ def bounded(logits: np.ndarray, target: np.ndarray) -> tuple[float, str]:
 def test_many_samples_take_three_passes_at_most(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A start on every sixteenth sample changes the cost, not the result."""
+    """A start on one sample in 32 changes the cost, not the result."""
     from ovcore.calibration import _likelihood
 
     sizes: list[int] = []
@@ -157,11 +157,11 @@ def test_many_samples_take_three_passes_at_most(
 
 
 def test_a_sample_that_misleads_is_no_harm(rng: np.random.Generator) -> None:
-    """Every sixteenth sample alone is separable, hopeless or without signal; all are not."""
+    """One sample in 32, taken alone, is separable, hopeless or without signal; all are not."""
     for first in (3.0 * np.eye(4), -3.0 * np.eye(4), np.zeros((4, 4))):
         target = rng.integers(0, 4, 8000)
         logits = rng.normal(size=(8000, 4)) + np.eye(4)[target]
-        logits[::16] = first[target[::16]]
+        logits[::32] = first[target[::32]]
         fit = ov.calibration.fit_temperature([logits], target)
         assert fit.status == ("converged",)
         assert fit.temperature[0] == pytest.approx(bisected(logits, target), rel=1e-9)

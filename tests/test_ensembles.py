@@ -81,6 +81,39 @@ def check(result: Any, own: np.ndarray, terms: np.ndarray, target: np.ndarray) -
             assert (hit | ~(right[a] & right[b])).all()
 
 
+@pytest.mark.parametrize("combine", ["prob", "logit"])
+def test_stats_tell_how_pairs_were_settled(
+    combine: str, fast_backend: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain logits settle at once, ties by exact sums, and classes nobody predicts by a scan."""
+    monkeypatch.setenv("OVCORE_BACKEND", fast_backend)
+
+    def settle(kind: str, n_classes: int) -> ov.ensembles.PairStats:
+        logits, target = draw(rng, kind, 6, 300, n_classes)
+        _, stats = ov.ensembles.pairs(logits, target, combine=combine, return_stats=True)
+        assert sum(stats) == 15 * 300
+        assert min(stats) >= 0
+        return stats
+
+    plain, ties, outsiders = settle("plain", 10), settle("integers", 3), settle("outsiders", 10)
+    assert plain.agreed > 500
+    assert plain.compared > 1000
+    assert ties.summed > 100
+    assert outsiders.scanned > 1000
+
+
+def test_a_model_twice_and_one_alone(rng: np.random.Generator) -> None:
+    logits, target = models(rng, n_models=2)
+    one, stats = ov.ensembles.pairs(logits[:1], target, return_stats=True)
+    right = int((logits[0].argmax(axis=1) == target).sum())
+    assert one.hits.tolist() == [[right]]
+    assert tuple(stats) == (0, 0, 0, 0)
+    assert one.gain.tolist() == [[0.0]]
+    twice, stats = ov.ensembles.pairs([logits[0], logits[0]], target, return_stats=True)
+    assert twice.hits.tolist() == [[right, right], [right, right]]
+    assert tuple(stats) == (len(target), 0, 0, 0)
+
+
 def test_hits_are_accounted_for(rng: np.random.Generator) -> None:
     """hits = n11 + converted + rescued; a pair is symmetric; a model with itself is that model."""
     logits, target = models(rng, n_models=8)
@@ -125,8 +158,6 @@ def test_plus_infinity_wins(combine: str) -> None:
     logits = np.array([[[np.inf, 0.0]], [[0.0, 1000.0]]])
     for target, hits in ((0, [[1, 1], [1, 0]]), (1, [[0, 0], [0, 1]])):
         result = ov.ensembles.pairs(logits, np.array([target]), combine=combine)
-        if combine == "prob":  # each is sure of its own class: the lowest wins
-            hits[0][1] = hits[1][0] = 1 - target
         assert result.hits.tolist() == hits
 
 

@@ -238,11 +238,13 @@ Counts candidate_hits_binding(const std::optional<py::tuple>& scored, std::int64
                                        std::min((task + 1) * per_task, inputs.n_listed())};
                     std::vector<float> floats(all.n_classes);
                     std::vector<double> doubles(all.n_classes);
-                    std::vector<std::int64_t> part(2 * n_models);
+                    const std::int64_t cols = all.scores.cols;
+                    std::vector<std::int64_t> part(2 * cols);
                     candidate_hits(all, of, members.size(), sums, bounds, is_right, listed,
                                    floats.data(), doubles.data(), part.data());
                     const std::lock_guard<std::mutex> lock(mutex);
-                    for (std::int64_t i = 0; i < 2 * n_models; ++i) result[i] += part[i];
+                    for (std::int64_t m = 0; m < n_models; ++m)
+                      for (const int kind : {0, 1}) result[2 * m + kind] += part[kind * cols + m];
                   });
   });
   return hits;

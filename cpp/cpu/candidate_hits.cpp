@@ -8,10 +8,8 @@
 namespace ovcore::OVCORE_ISA {
 namespace {
 
-inline Halves load_halves(const float* from) { return widen(load<Floats>(from)); }
-inline Halves load_halves(const double* from) {
-  return {load<Doubles>(from), load<Doubles>(from + n_doubles)};
-}
+inline Doubles load_doubles(const float* from) { return load_half(from, 0); }
+inline Doubles load_doubles(const double* from) { return load<Doubles>(from); }
 
 // What members' scores sum to for every class of one sample, made where first asked for.
 template <class Score>
@@ -59,44 +57,28 @@ void candidate_hits(const Candidates<Score>& all, const std::int64_t* members,
     const std::int64_t first = all.lists.offsets[s], size = all.lists.offsets[s + 1] - first;
     const std::int64_t target = all.lists.target[s];
     const std::int32_t* tops = all.lists.tops.row(s);
-    std::int32_t common = n_members > 0 ? tops[members[0]] : -1;  // what all members predict
+    std::int64_t common = n_members > 0 ? tops[members[0]] : -1;  // what all members predict
     for (std::int64_t i = 1; i < n_members; ++i)
       if (tops[members[i]] != common) common = -1;
 
-    for (std::int64_t m = 0; m < all.n_models; m += n_floats) {
-      const Halves goal = load_halves(all.scores.row(first + target) + m);
-      const Doubles low = running[first + target] + goal.low;
-      const Doubles high = running[first + target] + goal.high;
-      Longs beaten_low{}, beaten_high{};
+    std::int64_t* counts = hits + (right[s] ? all.scores.cols : 0);
+    for (std::int64_t m = 0; m < all.n_models; m += n_doubles) {
+      const Doubles goal =
+          load_doubles(all.scores.row(first + target) + m) + running[first + target];
+      Longs beaten{};
       for (std::int64_t u = 0; u < size; ++u) {
         if (u == target) continue;
-        const Halves score = load_halves(all.scores.row(first + u) + m);
-        const Doubles rival_low = running[first + u] + score.low;
-        const Doubles rival_high = running[first + u] + score.high;
-        if (u < target) {  // the lower class wins a tie
-          beaten_low |= rival_low >= low;
-          beaten_high |= rival_high >= high;
-        } else {
-          beaten_low |= rival_low > low;
-          beaten_high |= rival_high > high;
-        }
+        const Doubles rival = load_doubles(all.scores.row(first + u) + m) + running[first + u];
+        beaten |= u < target ? rival >= goal : rival > goal;  // the lower class wins a tie
       }
-      const Halves elsewhere = load_halves(all.outside.row(s) + m);
-      const std::uint32_t beaten = lane_mask(beaten_low) | lane_mask(beaten_high) << n_doubles;
-      const std::uint32_t clear = lane_mask(low > outside[s] + elsewhere.low) |
-                                  lane_mask(high > outside[s] + elsewhere.high) << n_doubles;
-      double goals[n_floats];
-      store(goals, low);
-      store(goals + n_doubles, high);
-      for (int lane = 0; lane < n_floats && m + lane < all.n_models; ++lane) {
-        const bool in_list = (beaten >> lane & 1) == 0;
-        bool hit = in_list && (clear >> lane & 1) != 0;
-        if (tops[m + lane] == common || n_members == 0)
-          hit = tops[m + lane] == target;
-        else if (in_list && !hit)
-          hit = in_full.settle(s, m + lane, goals[lane]);
-        hits[2 * (m + lane) + right[s]] += hit;
-      }
+      const Longs clear = goal > load_doubles(all.outside.row(s) + m) + outside[s];
+      const Longs predicted = load_longs(tops + m);
+      const Longs agrees = n_members == 0 ? ~Longs{} : predicted == Longs{} + common;
+      const Longs hit = (agrees & (predicted == Longs{} + target)) | (~agrees & ~beaten & clear);
+      store(counts + m, load<Longs>(counts + m) - hit);
+      std::uint32_t open = lane_mask(~agrees & ~beaten & ~clear);
+      for (std::int64_t lane = m; open != 0 && lane < all.n_models; ++lane, open >>= 1)
+        if ((open & 1) != 0) counts[lane] += in_full.settle(s, lane, goal[lane - m]);
     }
   }
 }

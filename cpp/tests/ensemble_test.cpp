@@ -159,7 +159,7 @@ void candidate_hits_are_those_of_a_full_scan() {
     for (std::int64_t n = 0; n < n_samples; n += 3) right[n] = 1;
     std::vector<float> floats(n_classes);
     std::vector<double> doubles(n_classes);
-    std::vector<std::int64_t> hits(2 * n_models);
+    std::vector<std::int64_t> hits(2 * columns);
     ovcore::candidate_hits(candidates.view, members.data(), 3, running.data(), outside.data(),
                            right.data(), {0, n_samples}, floats.data(), doubles.data(),
                            hits.data());
@@ -167,7 +167,7 @@ void candidate_hits_are_those_of_a_full_scan() {
       const std::vector<bool> joined = problem.hits({4, 19, 0, m}, combine);
       std::int64_t expected[2] = {0, 0};
       for (std::int64_t n = 0; n < n_samples; ++n) expected[right[n]] += joined[n];
-      expect(hits[2 * m] == expected[0] && hits[2 * m + 1] == expected[1], "hits if one joins");
+      expect(hits[m] == expected[0] && hits[columns + m] == expected[1], "hits if one joins");
     }
   });
 }

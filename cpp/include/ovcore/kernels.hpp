@@ -189,7 +189,7 @@ void pair_ensemble_hits(const Candidates<Score>& candidates, Range rows, Range c
 //   outside   (S,) sums of their outside scores
 //   right     (S,) 0 or 1: which of the two counts of a model a sample goes to
 //   scratch   K floats and K doubles
-//   hits      (M, 2)
+//   hits      (2, P) for the two kinds of samples, as wide as scores
 template <class Score>
 void candidate_hits(const Candidates<Score>& candidates, const std::int64_t* members,
                     std::int64_t n_members, const double* running, const double* outside,
