@@ -1,6 +1,7 @@
 """ovcore beside its peers: the same data, the same threads, the machine's limit in the same run.
 
-    python bench/side_by_side.py [--quick] [--full] [--threads 1 2] [--jobs "joint errors" ...]
+    python bench/side_by_side.py [--quick] [--full] [--threads 1 2]
+        [--jobs "joint errors" ...] [--keep]
 
 Every contestant has a process of its own, since idle thread pools steal cores, and proves its
 answer before its time is taken. Writes tables to the terminal, and side_by_side.json and two
@@ -162,11 +163,17 @@ def curves(plan: Plan, axis: str) -> Iterator[Entry]:
 
 def in_passes(passes: int, entries: list[Entry], folder: Path) -> list[dict[str, Any]]:
     """The better of each row's passes, which lie minutes apart."""
-    rows: list[dict[str, Any]] = []
-    for number in range(passes):
-        found = [row for entry in entries for row in run(entry, folder)]
-        rows = list(map(better, rows, found)) if number else found
-    return rows
+    found = [run(entry, folder) for entry in entries]
+    for _ in range(passes - 1):
+        for i, entry in enumerate(entries):
+            if not is_slow(found[i]):
+                found[i] = list(map(better, found[i], run(entry, folder)))
+    return [row for rows in found for row in rows]
+
+
+def is_slow(rows: list[dict[str, Any]]) -> bool:
+    """Whether all calls took seconds on one thread: those are steady enough, and not repeated."""
+    return all(row["threads"] == 1 and row.get("rounds") == 1 for row in rows)
 
 
 def memory_row(plan: Plan, folder: Path) -> dict[str, Any]:

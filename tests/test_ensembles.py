@@ -99,7 +99,7 @@ def test_stats_tell_how_pairs_were_settled(
     assert plain.agreed > 500
     assert plain.compared > 1000
     assert ties.summed > 100
-    assert outsiders.scanned > 1000
+    assert outsiders.scanned > 100
 
 
 def test_a_model_twice_and_one_alone(rng: np.random.Generator) -> None:

@@ -120,6 +120,8 @@ def test_two_hundred_problems_choose_as_a_plain_loop(
             start = [*start, start[0]]
         first = [] if start is None else [start] if isinstance(start, int) else start
         size = None if rng.random() < 0.4 else int(rng.integers(max(1, len(first)), most + 1))
+        if metric == "nll" and replacement and first:
+            size = most  # the mean may come ever closer to one model's probabilities
         keep = np.ones(n_samples, bool)
         if rng.random() < 0.6:
             keep = rng.permutation(n_samples) < rng.integers(1, n_samples)
@@ -149,7 +151,7 @@ def test_two_hundred_problems_choose_as_a_plain_loop(
         for size, share in enumerate(np.asarray(result.accuracy), start=1):
             reported = together(own[:, other], terms[:, other], list(result.members[:size]))
             assert share == (reported == target[other]).mean()
-        assert result.n_held_out == (~keep).sum()
+        assert result.held_out.size == (~keep).sum()
     assert min(decided_by[rule] for rule in ("worth", "in use", "nll", "index")) >= 20, decided_by
 
 
@@ -174,14 +176,15 @@ def caruana(probs: np.ndarray, target: np.ndarray, size: int) -> list[int]:
 
 def test_selection_with_replacement_is_that_of_caruana(rng: np.random.Generator) -> None:
     for _ in range(5):
-        logits, target = draw(rng, "plain", 8, 400, 5)
+        target = rng.integers(0, 5, 400)
+        logits = rng.normal(size=(8, 400, 5)) + np.eye(5)[target]
         hillclimb = np.arange(400) % 2 == 0
         result = ov.ensembles.greedy(
             logits, target, replacement=True, max_size=15, metric="nll", holdout=~hillclimb
         )
         expected = caruana(softmax(logits[:, hillclimb], axis=2), target[hillclimb], 15)
         assert list(result.members) == expected
-        assert 1 < len(set(expected)) < 15  # models come again
+        assert 4 < len(set(expected)) < 15  # models come again
 
 
 def test_each_choice_has_the_best_accuracy_there_is(rng: np.random.Generator) -> None:
@@ -223,7 +226,7 @@ def test_reported_are_accuracies_on_samples_held_out(
             logits, target, start=2, max_size=5, temperature=temperature, combine=combine,
             holdout=holdout,
         )  # fmt: skip
-        assert result.n_held_out == 100
+        assert result.held_out.size == 100
         assert result.members[0] == 2
         for size in range(1, 6):
             for rows, reported in ((mask, result.accuracy), (~mask, result.selection_accuracy)):
@@ -240,15 +243,12 @@ def test_a_share_is_drawn_by_seed(rng: np.random.Generator) -> None:
     def select(seed: int) -> ov.ensembles.GreedySelection:
         return ov.ensembles.greedy(logits, target, max_size=6, holdout=0.3, seed=seed)
 
-    one, again, other = select(3), select(3), select(4)
-    assert one.n_held_out == other.n_held_out == 90
+    one, again = select(3), select(3)
+    assert one.held_out.size == 90
     assert one.members == again.members
     np.testing.assert_array_equal(one.accuracy, again.accuracy)
     np.testing.assert_array_equal(one.selection_accuracy, again.selection_accuracy)
-    assert (one.selection_accuracy[-1], one.accuracy[-1]) != (
-        other.selection_accuracy[-1],
-        other.accuracy[-1],
-    )
+    assert len({tuple(select(seed).accuracy) for seed in range(5)}) > 1
     for size in range(1, 7):  # both sides make up all samples
         hits = one.accuracy[size - 1] * 90 + one.selection_accuracy[size - 1] * 211
         share = ov.ensembles.accuracy(logits, target, members=one.members[:size])
@@ -260,7 +260,7 @@ def test_where_nothing_is_held_out_it_says_so(rng: np.random.Generator) -> None:
     with pytest.warns(UserWarning, match=NOTHING_HELD_OUT) as record:
         result = ov.ensembles.greedy(logits, target)
     assert record[0].filename == __file__
-    assert result.n_held_out == 0
+    assert result.held_out.size == 0
     np.testing.assert_array_equal(result.accuracy, result.selection_accuracy)
 
 
@@ -353,3 +353,11 @@ def test_bad_arguments_are_named(rng: np.random.Generator) -> None:
     refused(ValueError, "temperature must be positive and finite", temperature=-1.0)
     logits[2, 3] = np.nan
     refused(ValueError, "model 2 has 1 sample without a prediction")
+
+
+@pytest.mark.xfail(reason="an IndexError, and a TypeError that tells of integers")
+@pytest.mark.parametrize("holdout", [[], np.ones(49, bool)])
+def test_samples_that_are_none_or_too_few_are_named(holdout: Any, rng: np.random.Generator) -> None:
+    logits, target = draw(rng, "plain", 3, 50, 4)
+    with pytest.raises(ValueError, match="holdout"):
+        ov.ensembles.greedy(logits, target, holdout=holdout)

@@ -107,9 +107,6 @@ PAIR_ENSEMBLES = [
     Contestant(
         "ovcore native", ovcore_pairs, beside=beside_pairs, env={"OVCORE_BACKEND": "native"}
     ),
-    Contestant(
-        "ovcore native, AVX2", ovcore_pairs, env={"OVCORE_BACKEND": "native", "OVCORE_ISA": "avx2"}
-    ),
     Contestant("ovcore numba", ovcore_pairs, beside=beside_pairs, env={"OVCORE_BACKEND": "numba"}),
     Contestant("numpy add + argmax", numpy_argmax, one_thread=True, only={"samples": 128}),
     Contestant(

@@ -53,7 +53,7 @@ def torch_lbfgs(dtype: str, parameter: str, **options: Any) -> Any:
                 return value
 
             optimizer.step(loss)
-            return float(x if parameter == "T" else torch.exp(x))
+            return float(x.detach() if parameter == "T" else torch.exp(x.detach()))
 
         return call
 
@@ -73,7 +73,10 @@ def sklearn_scaling(dtype: str) -> Any:
 
 
 def netcal_scaling(data: Logits, threads: int) -> Call:
-    """Of probabilities, in float64: in float32 its search ends where it starts, at T = 1."""
+    """Of probabilities, in float64: in float32 its search ends where it starts, at T = 1.
+
+    Not among the extras, as it brings pyro, gpytorch and tensorboard: pip install netcal.
+    """
     import torch
     from netcal.scaling import TemperatureScaling
 
@@ -94,6 +97,7 @@ def probmetrics_scaling(data: Logits, threads: int) -> Call:
 
 TIGHT = {"max_iter": 100, "tolerance_grad": 1e-10, "tolerance_change": 1e-13}
 ANY = float("inf")  # its temperature is told, not judged
+PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}  # huge ones: torch allocates anew in each step
 TEMPERATURE = [
     Contestant(
         "ovcore native",
@@ -119,16 +123,20 @@ TEMPERATURE = [
         "torch L-BFGS, float64, log T, line search",
         torch_lbfgs("float64", "log T", line_search_fn="strong_wolfe", **TIGHT),
         tolerance=1e-6,
+        env=PAGES,
     ),
     Contestant(
         "torch L-BFGS, float32, log T, line search",
         torch_lbfgs("float32", "log T", line_search_fn="strong_wolfe", max_iter=100),
         tolerance=1e-2,
+        env=PAGES,
     ),
     Contestant(
         "torch L-BFGS, float32, T, lr 0.01, 50 steps",
         torch_lbfgs("float32", "T", lr=0.01, max_iter=50),
+        one_thread=True,
         tolerance=ANY,
+        env=PAGES,
     ),
     Contestant(
         "scikit-learn, float64", sklearn_scaling("float64"), one_thread=True, tolerance=1e-4
@@ -136,6 +144,6 @@ TEMPERATURE = [
     Contestant(
         "scikit-learn, float32", sklearn_scaling("float32"), one_thread=True, tolerance=1e-2
     ),
-    Contestant("netcal, float64", netcal_scaling, tolerance=1e-2),
-    Contestant("probmetrics, float32", probmetrics_scaling, tolerance=1e-4),
+    Contestant("netcal, float64", netcal_scaling, tolerance=1e-2, env=PAGES),
+    Contestant("probmetrics, float32", probmetrics_scaling, tolerance=1e-4, env=PAGES),
 ]

@@ -36,6 +36,14 @@ constexpr int n_floats = vector_bytes / 4, n_doubles = vector_bytes / 8;
 // For lambdas that are the body of a loop over vectors.
 #define OVCORE_INLINE __attribute__((always_inline))
 
+// Takes N vectors through a step: one vector waits for each step's result, several keep the chip
+// busy meanwhile.
+template <int N, class Step>
+[[gnu::always_inline]] inline void each(const Step& step) {
+#pragma GCC unroll 8
+  for (int i = 0; i < N; ++i) step(i);
+}
+
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
 template <class V, class T>

@@ -7,15 +7,8 @@
 namespace ovcore::OVCORE_ISA {
 namespace {
 
-// Vectors taken through the same steps side by side: one waits for each step's result, several
-// keep the chip busy meanwhile.
+// Vectors taken through the same steps at once.
 constexpr int side_by_side = n_floats == 8 ? 2 : 4;
-
-template <int N, class Step>
-[[gnu::always_inline]] inline void each(const Step& step) {
-#pragma GCC unroll 8
-  for (int i = 0; i < N; ++i) step(i);
-}
 
 // y = 2^y for y <= 0. From -124 on that is 0, whatever the steps before made of it.
 template <int N>

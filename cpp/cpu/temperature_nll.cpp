@@ -11,13 +11,6 @@
 namespace ovcore::OVCORE_ISA {
 namespace {
 
-// Vectors of doubles taken through the same steps side by side, as in scores.hpp.
-template <int N, class Step>
-[[gnu::always_inline]] inline void each(const Step& step) {
-#pragma GCC unroll 8
-  for (int i = 0; i < N; ++i) step(i);
-}
-
 // 2^y for y in [-1000, 0]; NaN of NaN.
 template <int N>
 [[gnu::always_inline]] inline void power_of_two(const Doubles (&y)[N], Doubles (&p)[N]) {

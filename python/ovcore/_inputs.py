@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,10 +111,7 @@ def read_temperature(
     temperature: float | Sequence[float] | Array, n_models: int
 ) -> NDArray[np.float64]:
     """(M,) temperatures from one for all or one each; refuses what is not positive and finite."""
-    try:
-        values = np.asarray(_arrays.view(temperature, "temperature").values, np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"temperature must be a number or {n_models} numbers: {error}") from error
+    values = read_numbers(temperature, "temperature", f"a number or {n_models} numbers")
     if values.shape not in ((), (n_models,)):
         raise ValueError(
             f"temperature must be a number or ({n_models},), one a model: got shape {values.shape}"
@@ -122,6 +119,18 @@ def read_temperature(
     if not (np.isfinite(values) & (values > 0)).all():
         raise ValueError(f"temperature must be positive and finite, got {temperature}")
     return np.array(np.broadcast_to(values, n_models))
+
+
+def read_numbers(data: Any, name: str, expected: str) -> NDArray[np.float64]:
+    """Real numbers of any shape; not text, truth values or complex numbers."""
+    try:
+        given = _arrays.view(_arrays.adopt(data, name), name)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be {expected}: {error}") from error
+    if given.dtype != "bfloat16" and given.values.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be {expected}: got {given.dtype}")
+    values: NDArray[np.float64] = _arrays.widen(given).astype(np.float64)
+    return values
 
 
 def _read(

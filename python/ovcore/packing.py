@@ -68,12 +68,16 @@ def pack(
     inputs: Logits | Preds,
     *,
     preds: NDArray[np.int32] | None = None,
-    nan_policy: str = "raise",
+    nan_policy: str | None = "raise",
+    numbers: Sequence[int] | NDArray[np.int64] | None = None,
     backend: str | None = None,
     workers: int | None = None,
 ) -> ErrorBits:
-    """:func:`pack_errors` of checked inputs; ``preds`` (M, N) also takes what logits predict."""
-    if nan_policy not in ("raise", "omit"):
+    """:func:`pack_errors` of checked inputs; ``preds`` (M, N) also takes what logits predict.
+
+    No policy raises without advising one; ``numbers`` are what errors call the models.
+    """
+    if nan_policy not in ("raise", "omit", None):
         raise ValueError(f"nan_policy must be 'raise' or 'omit', got {nan_policy!r}")
     kernel = _dispatch.choose(backend).pack_errors
     threads = _dispatch.count_workers(workers)
@@ -90,8 +94,9 @@ def pack(
                 if count
             }
     absent = {m: rows for m, rows in absent.items() if rows.any()}
-    if nan_policy == "raise":
-        _refuse(absent)
+    if nan_policy != "omit":
+        named = absent if numbers is None else {int(numbers[m]): absent[m] for m in absent}
+        refuse(named, "" if nan_policy is None else "; nan_policy='omit' leaves them out")
     present = None
     if absent:
         present = _bits.full(len(words), inputs.n_samples, words.shape[1]).copy()
@@ -124,11 +129,12 @@ def _rows_without_prediction(
     return without if inputs.ignored is None else without & ~inputs.ignored
 
 
-def _refuse(absent: dict[int, NDArray[np.bool_]]) -> None:
+def refuse(absent: dict[int, NDArray[np.bool_]], advice: str = "") -> None:
+    """Raises where models have samples (N,) without a prediction."""
     for m, rows in absent.items():
         count = int(rows.sum())
         raise ValueError(
             f"model {m} has {count} sample{'s' if count > 1 else ''} without a prediction "
-            f"(NaN among the logits, or -inf throughout), first at sample {int(rows.argmax())}; "
-            "nan_policy='omit' leaves them out"
+            f"(NaN among the logits, or -inf throughout), first at sample {int(rows.argmax())}"
+            f"{advice}"
         )

@@ -80,8 +80,14 @@ class TopK:
         """(N, k) classes and their probabilities in float32 or float64.
 
         Raises:
-            ValueError: what was stored are no probabilities.
+            ValueError: what was stored are no probabilities, or a sample has a class twice.
         """
+        found = np.sort(self._classes, axis=-1)
+        twice = found[..., 1:] == found[..., :-1]
+        if twice.any():
+            raise ValueError(
+                f"stored top-k outputs have class {found[..., 1:][twice][0]} twice for one sample"
+            )
         probs = _arrays.widen(self._probs)
         if not ((probs >= 0) & (probs <= 1)).all():
             raise ValueError(

@@ -96,8 +96,8 @@ NllSums temperature_nll(const LogitsView& logits, const std::int64_t* target, do
                         Range samples);
 
 // What an ensemble sums of a model: "prob" softmax(z / T), "logit" z / T less its maximum; "max"
-// takes the largest of softmax(z / T) instead. Scores are float32, with one exp for all backends:
-// python/ovcore/_reference_scores.py defines them to the bit.
+// takes the largest of softmax(z / T) instead. Scores are float32, with one exponential for all
+// backends: python/ovcore/_reference_scores.py defines them to the bit.
 enum class Combine { prob, logit, max };
 
 struct ScoredModel {
@@ -122,13 +122,14 @@ void confidences(const LogitsView& logits, double temperature, const std::int32_
 void count_candidates(MatrixView<const std::int32_t> preds, const std::int64_t* target,
                       Range samples, bool all, std::int32_t* scratch, std::int64_t* sizes);
 
-// Those lists, of S samples.
+// Those lists, of S samples. Matrices with a column for each model have P columns, M and more to a
+// multiple of 16, so that vectors may be read past the last model.
 struct CandidateLists {
   const std::int64_t* samples;          // (S,) ascending
   const std::int64_t* offsets;          // (S + 1,) into classes
   const std::int32_t* classes;          // (U,) ascending in each sample
   const std::int32_t* target;           // (S,) where the target is in its sample's list
-  MatrixView<const std::int32_t> tops;  // (S, P) where each model's prediction is, P >= M
+  MatrixView<const std::int32_t> tops;  // (S, P) where each model's prediction is; then -1
 };
 
 // Writes the lists of a range of samples s: classes, target and the first M columns of tops.
@@ -153,8 +154,8 @@ void candidate_scores(const ScoredModel& model, Combine combine, const Candidate
                       Range listed, std::int64_t column, float* caps, MatrixView<float> scores,
                       MatrixView<float> outside, MatrixView<double> mass);
 
-// Everything about the listed samples. Score is float where scores were computed from logits and
-// double where they were given: there, classes that are not listed score 0.
+// Everything about the listed samples. Scores were made of models' logits, as floats; or they were
+// given, and then any class that is not listed scores 0.
 template <class Score>
 struct Candidates {
   CandidateLists lists;

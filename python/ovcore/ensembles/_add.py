@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _arrays, intervals
+from ovcore import _arrays, _inputs, intervals
 from ovcore._arrays import Array
 from ovcore._tables import Table
 from ovcore.ensembles import _predict, _scored
@@ -32,6 +32,7 @@ class Additions:
         lost: int64, samples that only the smaller one does.
         cost: float64 as given, or None.
         base_accuracy: accuracy without any of them.
+        n_models: all models, M.
     """
 
     models: Array
@@ -43,9 +44,12 @@ class Additions:
     lost: Array
     cost: Array | None
     base_accuracy: float
+    n_models: int
 
     def rows(self, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """One row a model, best first; ``names`` are of all M models."""
+        if names is not None and len(names) != self.n_models:
+            raise ValueError(f"names must be of all {self.n_models} models, got {len(names)}")
         columns = {"gain": self.gain, "low": self.low, "high": self.high, "accuracy": self.accuracy}
         if self.cost is not None:
             columns["cost"] = self.cost
@@ -86,7 +90,7 @@ def what_to_add(
         logits: as in :func:`ovcore.ensembles.pairs`.
         target: (N,) integer classes.
         base: the ensemble so far, one or more models with equal weights.
-        pool: models that may join; default: all that are not in the base.
+        pool: models that may join, each once, also those of the base; default: all others.
         cost: of each of the M models, in any unit.
         temperature: positive, one for all models or one each.
         combine: "prob", "logit" or "logprob".
@@ -105,7 +109,7 @@ def what_to_add(
     >>> additions.models, additions.low[:2] > 0, bool(abs(additions.gain[2]) < 0.01)
     (array([1, 2, 3]), array([ True,  True]), True)
     """
-    models = _scored.read(logits, target, temperature, combine)
+    models, _ = _scored.read(logits, target, temperature, combine)
     n_models = models.n_models
     members = _scored.read_members([base] if np.ndim(base) == 0 else base, n_models, "base")
     which = _read_pool(pool, members, n_models)
@@ -138,6 +142,7 @@ def what_to_add(
         lost=give(lost),
         cost=None if costs is None else give(costs[which]),
         base_accuracy=float(right.mean()),
+        n_models=n_models,
     )
 
 
@@ -155,7 +160,7 @@ def _read_pool(
 def _read_cost(cost: Sequence[float] | Array | None, n: int) -> NDArray[np.float64] | None:
     if cost is None:
         return None
-    values = np.asarray(_arrays.view(_arrays.adopt(cost, "cost"), "cost").values)
-    if values.shape != (n,) or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+    values = _inputs.read_numbers(cost, "cost", f"{n} numbers, one a model")
+    if values.shape != (n,) or not np.isfinite(values).all():
         raise ValueError(f"cost must be {n} finite numbers, one a model: got {cost!r}")
-    return values.astype(np.float64)
+    return values

@@ -31,15 +31,16 @@ class GreedySelection:
             samples held out, or on those selected on where none were.
         selection_accuracy: the same on the samples selected on.
         selection_nll: (len(members),) float64, mean negative log likelihood in nats of the mean
-            probability on the samples selected on; NaN where logits are combined.
-        n_held_out: samples held out, 0 for none.
+            probability on the samples selected on; NaN where logits are combined. Probabilities are
+            scores: one below 2^-126 counts as that, so that no sample adds more than 87.
+        held_out: int64, indices of the samples held out; none where selection and report share all.
     """
 
     members: tuple[int, ...]
     accuracy: Array
     selection_accuracy: Array
     selection_nll: Array
-    n_held_out: int
+    held_out: Array
 
 
 def greedy(
@@ -60,7 +61,8 @@ def greedy(
 
     Members have equal weights; with replacement a model may join again and so weigh more (Caruana
     et al., 2004). Accuracies are counts of samples, so that ties are exact: they go to a model that
-    is in the ensemble already, then to the lower NLL of the mean probability, then to the lower
+    is in the ensemble already, then to the lower NLL of the mean probability (not where logits are
+    combined), then to the lower index; where NLL decides, to one in the ensemble, then to the lower
     index. The ensemble predicts as :func:`ovcore.ensembles.predict` does.
 
     Args:
@@ -68,9 +70,10 @@ def greedy(
         target: (N,) integer classes.
         start: one or more models to start from; default: the best one.
         max_size: members in the end, even where the last ones do not help; default: as many as make
-            the ensemble better, each one.
+            the ensemble better, each one. With replacement, NLL can fall for ever: there it is
+            required.
         replacement: whether a model may join again.
-        use_best: keep the members up to where the ensemble was best, but those to start from.
+        use_best: keep the members up to where the ensemble was first best, but those to start from.
         metric: "accuracy", or "nll": the least negative log likelihood of the mean probability.
         temperature: positive, one for all models or one each.
         combine: "prob", or "logit" or "logprob" for accuracies.
@@ -95,12 +98,14 @@ def greedy(
     >>> len(selected.members), bool(selected.accuracy[-1] > selected.accuracy[0] + 0.1)
     (4, True)
     """
-    models = _scored.read(logits, target, temperature, combine)
+    models, _ = _scored.read(logits, target, temperature, combine)
     n_models = models.n_models
     if metric not in _METRICS:
         raise ValueError(f"metric must be one of {', '.join(_METRICS)}: got {metric!r}")
     if metric == "nll" and combine != "prob":
         raise ValueError(f"metric='nll' is of mean probabilities, combine='prob': got {combine!r}")
+    if metric == "nll" and replacement and max_size is None:
+        raise ValueError("metric='nll' with replacement may never stop improving: pass max_size")
     first = _read_start(start, n_models, replacement)
     size = _read_size(max_size, len(first), n_models, replacement)
     held_out = _read_holdout(holdout, models.n_samples, seed)
@@ -153,7 +158,7 @@ def greedy(
         give(np.array(reported) / reporting.n_samples),
         give(np.array(hits_) / selecting.n_samples),
         give(np.array(nlls)),
-        0 if held_out is None else reporting.n_samples,
+        _arrays.in_library(np.flatnonzero(False if held_out is None else held_out), models.library),
     )
 
 
@@ -224,15 +229,24 @@ def _read_holdout(
         if not isinstance(holdout, float | np.floating) or not 0 < holdout < 1:
             raise ValueError(f"holdout must be a share between 0 and 1, or samples: got {holdout}")
         count = round(holdout * n_samples)
-        held_out[np.random.default_rng(seed).permutation(n_samples)[:count]] = True
+        rng = np.random.default_rng(operator.index(seed))
+        held_out[rng.permutation(n_samples)[:count]] = True
     else:
         which = _arrays.view(_arrays.adopt(holdout, "holdout"), "holdout").values
-        if which.dtype == bool and which.shape == (n_samples,):
+        if which.dtype == bool:
+            if which.shape != (n_samples,):
+                raise ValueError(
+                    f"holdout of truth values must be ({n_samples},): got shape {which.shape}"
+                )
             held_out = which.copy()
         else:
-            which = _arrays.integers(which, "holdout")
-            if which.ndim != 1 or ((which < 0) | (which >= n_samples)).any():
-                raise ValueError(f"holdout must be indices of samples in 0..{n_samples - 1}")
+            which = _arrays.integers(which, "holdout").astype(np.int64)
+            outside = which[(which < 0) | (which >= n_samples)]
+            if which.ndim != 1 or len(outside):
+                raise ValueError(
+                    f"holdout must be indices of samples in 0..{n_samples - 1}, in one axis: got "
+                    f"{outside[0] if which.ndim == 1 else which.shape}"
+                )
             held_out[which] = True
     if held_out.all() or not held_out.any():
         raise ValueError(

@@ -155,7 +155,7 @@ def pairs(
     >>> result.hits[0, 1], result.conversion_rate[0, 1]
     (np.int64(1), np.float64(0.5))
     """
-    models = _scored.read(logits, target, temperature, combine)
+    models, _ = _scored.read(logits, target, temperature, combine)
     errors = JointErrors.from_errors(models.errors)
     n_models = models.n_models
     backend, workers = _dispatch.choose(None), _dispatch.count_workers(None)

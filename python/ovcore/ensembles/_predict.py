@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _arrays, _dispatch, _progress
+from ovcore import _arrays, _dispatch, _inputs, _progress
 from ovcore._arrays import Array
 from ovcore.ensembles import _scored
 from ovcore.ensembles._scored import Ensembled
@@ -57,8 +57,7 @@ def predict(
     >>> predict(logits), predict(logits, combine="vote"), predict(logits, weights=[1, 3, 3])
     (array([0]), array([1]), array([1]))
     """
-    models = _scored.read(logits, None, temperature, combine, _COMBINE)
-    which = _members(members, models.n_models)
+    models, which = _scored.read(logits, None, temperature, combine, _COMBINE, members)
     shares = _weights(weights, len(which))
     return _arrays.in_library(combined(models, which, shares, combine), models.library)
 
@@ -79,8 +78,7 @@ def accuracy(
     >>> accuracy(logits, np.array([0, 1])), accuracy(logits, np.array([0, 1]), members=[1])
     (0.5, 0.5)
     """
-    models = _scored.read(logits, target, temperature, combine, _COMBINE)
-    which = _members(members, models.n_models)
+    models, which = _scored.read(logits, target, temperature, combine, _COMBINE, members)
     shares = _weights(weights, len(which))
     return float((combined(models, which, shares, combine) == models.target).mean())
 
@@ -132,22 +130,13 @@ def _blocks(models: Ensembled) -> Iterator[slice]:
         yield slice(first, min(first + block, models.n_samples))
 
 
-def _members(members: Sequence[int] | Array | None, n_models: int) -> NDArray[np.int64]:
-    if members is None:
-        return np.arange(n_models)
-    return _scored.read_members(members, n_models, "members")
-
-
 def _weights(weights: Sequence[float] | Array | None, n_members: int) -> NDArray[np.float64]:
     if weights is None:
         return np.ones(n_members)
-    try:
-        given = _arrays.view(_arrays.adopt(weights, "weights"), "weights")
-        values: NDArray[np.float64] = _arrays.widen(given).astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"weights must be {n_members} numbers: {error}") from error
+    values = _inputs.read_numbers(weights, "weights", f"{n_members} numbers")
     if values.shape != (n_members,):
         raise ValueError(f"weights must be ({n_members},), one a member: got shape {values.shape}")
     if not (np.isfinite(values) & (values >= 0)).all() or not values.any():
         raise ValueError(f"weights must be finite, not negative and not all 0: got {weights}")
-    return values
+    _, exponent = np.frexp(values.max())
+    return np.ldexp(values, -exponent)  # by a power of two, so that sums stay in range

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ovcore import _arrays, _dispatch, _inputs, _progress
 from ovcore._arrays import Array
 from ovcore._candidates import Candidates, Scored, padded
-from ovcore._inputs import Logits
+from ovcore._inputs import Logits, Preds
 from ovcore.errors import ErrorBits
 from ovcore.packing import pack
 from ovcore.topk import TopK
@@ -79,27 +79,62 @@ def read(
     temperature: float | Sequence[float] | Array,
     combine: str,
     known: Sequence[str] = COMBINE,
-) -> Ensembled:
-    """Checks what is to be combined, and predicts with each model. No target reads as zeros."""
+    members: NDArray[np.int64] | Sequence[int] | Array | None = None,
+) -> tuple[Ensembled, NDArray[np.int64]]:
+    """Checks what is to be combined, and predicts with each model.
+
+    Args:
+        logits: of M models, or stored outputs.
+        target: (N,); None reads as zeros.
+        temperature: of all M models.
+        combine: how.
+        known: ways that the caller knows.
+        members: models that the caller asks for; others are not looked at.
+
+    Returns:
+        Those models, each once, and where members are among them.
+    """
     if combine not in known:
         raise ValueError(f"combine must be one of {', '.join(known)}: got {combine!r}")
     inputs, stored = _inputs.read_scores(logits, target)
     temperatures = _inputs.read_temperature(temperature, len(inputs.models))
+    numbers, places = np.arange(len(inputs.models)), np.arange(len(inputs.models))
+    if members is not None:
+        wanted = read_members(members, len(inputs.models), "members")
+        numbers, places = np.unique(wanted, return_inverse=True)
+        stored = [stored[m] for m in numbers] if stored else stored
+        temperatures = temperatures[numbers]
+        inputs = _only(inputs, numbers)
     if isinstance(inputs, Logits):
         preds = np.empty((len(inputs.models), inputs.n_samples), np.int32)
-        errors = pack(inputs, preds=preds)
+        errors = pack(inputs, preds=preds, nan_policy=None, numbers=numbers)
         scored = Scored(inputs.models, temperatures, "logit" if combine == "logprob" else combine)
         n_classes = inputs.n_classes
-        return Ensembled(errors, preds, inputs.target, n_classes, inputs.library, scored, ())
-    if combine in ("logit", "logprob") or (temperatures != 1).any():
+        models = Ensembled(errors, preds, inputs.target, n_classes, inputs.library, scored, ())
+        return models, places
+    if combine in ("logit", "logprob"):
         raise ValueError(
-            "stored top-k outputs are probabilities of some classes: they combine as 'prob' at "
-            f"temperature 1, got combine={combine!r} and temperature {temperature}"
+            "stored top-k outputs are probabilities of some classes, which do not combine as "
+            f"{combine!r}"
         )
-    errors = pack(inputs)
+    if (temperatures != 1).any():
+        raise ValueError(
+            "stored top-k outputs are probabilities of some classes, which have no other "
+            f"temperature than 1: got {temperature}"
+        )
+    errors = pack(inputs, nan_policy=None, numbers=numbers)
     preds = np.stack(inputs.models).astype(np.int32)
     n_classes = stored[0].n_classes
-    return Ensembled(errors, preds, inputs.target, n_classes, inputs.library, None, stored)
+    models = Ensembled(errors, preds, inputs.target, n_classes, inputs.library, None, stored)
+    return models, places
+
+
+def _only(inputs: Logits | Preds, which: NDArray[np.int64]) -> Logits | Preds:
+    """Some of the models."""
+    if isinstance(inputs, Logits):
+        return inputs._replace(models=[inputs.models[m] for m in which])
+    absent = {i: inputs.absent[m] for i, m in enumerate(which) if m in inputs.absent}
+    return inputs._replace(models=[inputs.models[m] for m in which], absent=absent)
 
 
 def read_members(members: Sequence[int] | Array, n_models: int, name: str) -> NDArray[np.int64]:
@@ -126,11 +161,8 @@ def _stored_candidates(
     samples = np.flatnonzero(listed)
     base = np.arange(len(samples)) * n_classes  # a key is a sample and a class
     entries = []
-    for m, top in enumerate(stored):
+    for top in stored:
         classes, probs = (values[samples] for values in top.probabilities())
-        found = np.sort(classes, axis=1)
-        if (found[:, 1:] == found[:, :-1]).any():
-            raise ValueError(f"model {m} lists a class twice for one sample")
         entries.append((base[:, None] + classes, probs))
     keys = np.unique(np.concatenate([k.ravel() for k, _ in entries] + [base + target[samples]]))
     offsets = np.searchsorted(keys, np.append(base, len(samples) * n_classes)).astype(np.int64)

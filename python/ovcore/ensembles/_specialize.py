@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ovcore import _arrays, _dispatch, _inputs, _progress
 from ovcore._arrays import Array
+from ovcore.packing import refuse
 
 __all__ = ["ClassSpecialization", "Specialization", "specialization"]
 
@@ -173,7 +174,7 @@ def specialization(
     confidence = np.empty((n_models, inputs.n_samples), np.float32)
     with _progress.bar("confidences") as progress:
         backend.confidences(inputs.models, temperatures, preds, confidence, workers, progress)
-    _refuse_without_prediction(preds)
+    refuse({m: row for m, row in enumerate(preds < 0) if row.any()})
     right = preds == inputs.target
     keep = (right != right[0]).any(axis=0)  # the base, or the first model, differs from another
     slopes = np.tan(edges[1:-1] + np.pi / 4)
@@ -252,16 +253,6 @@ def _integer(value: Any) -> int | None:
         return None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         return None
-
-
-def _refuse_without_prediction(preds: NDArray[np.int32]) -> None:
-    for m, without in enumerate(preds < 0):
-        if without.any():
-            count = int(without.sum())
-            raise ValueError(
-                f"model {m} has {count} sample{'s' if count > 1 else ''} without a prediction "
-                f"(NaN among the logits, or -inf throughout), first at sample {without.argmax()}"
-            )
 
 
 def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
