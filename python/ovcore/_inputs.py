@@ -129,8 +129,8 @@ def read_numbers(data: Any, name: str, expected: str) -> NDArray[np.float64]:
         raise TypeError(f"{name} must be {expected}: {error}") from error
     if given.dtype != "bfloat16" and given.values.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be {expected}: got {given.dtype}")
-    values: NDArray[np.float64] = _arrays.widen(given).astype(np.float64)
-    return values
+    flat = given._replace(values=given.values.reshape(-1))
+    return _arrays.widen(flat).astype(np.float64).reshape(given.values.shape)
 
 
 def _read(
