@@ -6,6 +6,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "extremes.hpp"
 #include "ovcore/kernels.hpp"
 
 #if defined(__AVX2__)
@@ -55,15 +56,6 @@ inline V load(const T* from) {
 template <class V, class T>
 inline void store(T* to, V v) {
   std::memcpy(to, &v, sizeof v);
-}
-
-template <class V>
-inline V larger(V a, V b) {
-  return a > b ? a : b;
-}
-template <class V>
-inline V smaller(V a, V b) {
-  return a < b ? a : b;
 }
 
 // The lower and the upper half of a vector of floats as doubles, and back; the i-th half vector of

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 
+#include "extremes.hpp"
 #include "find_first.hpp"
 #include "kernel_table.hpp"
 #include "prefetch.hpp"
@@ -68,15 +69,6 @@ inline typename Keys<Key, Bytes>::Vector load_keys(const void* from) {
   typename Keys<Key, Bytes>::Vector bits;
   std::memcpy(&bits, from, sizeof bits);
   return order<Key>(bits);
-}
-
-template <class T>
-inline T larger(T a, T b) {
-  return a > b ? a : b;
-}
-template <class T>
-inline T smaller(T a, T b) {
-  return a < b ? a : b;
 }
 
 // Reduces a vector to one lane by halves.

@@ -133,6 +133,21 @@ def read_numbers(data: Any, name: str, expected: str) -> NDArray[np.float64]:
     return _arrays.widen(flat).astype(np.float64).reshape(given.values.shape)
 
 
+A_PREDICTION = "a prediction (NaN among the logits, or -inf throughout)"
+
+
+def refuse_samples(
+    m: int, lacking: NDArray[np.bool_], what: str = A_PREDICTION, advice: str = ""
+) -> None:
+    """Raises where samples (N,) of model ``m`` lack something; says how many and which is first."""
+    if lacking.any():
+        count = int(lacking.sum())
+        raise ValueError(
+            f"model {m} has {count} sample{'s' if count > 1 else ''} without {what}, "
+            f"first at sample {int(lacking.argmax())}{advice}"
+        )
+
+
 def _read(
     arrays: Sequence[Array | TopK], labels: NDArray[np.int64], ignore_index: int | None, name: str
 ) -> Logits | Preds:

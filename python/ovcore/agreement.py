@@ -181,14 +181,7 @@ def _pack(
     preds = None
     if isinstance(inputs, Logits):
         preds = np.empty((len(inputs.models), inputs.n_samples), np.int32)
-    errors = pack(inputs, preds=preds, nan_policy="omit", backend=backend, workers=workers)
-    lacking = errors.n_samples - errors.n_present()
-    if lacking.any():
-        m = int(np.argmax(lacking > 0))
-        raise ValueError(
-            f"model {m} has {lacking[m]} sample{'s' if lacking[m] > 1 else ''} without a "
-            "prediction (NaN among the logits, or -inf throughout); drop them for all models"
-        )
+    errors = pack(inputs, preds=preds, nan_policy=None, backend=backend, workers=workers)
     if isinstance(inputs, Preds):
         return errors, inputs.models
     assert preds is not None

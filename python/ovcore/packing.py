@@ -95,8 +95,9 @@ def pack(
             }
     absent = {m: rows for m, rows in absent.items() if rows.any()}
     if nan_policy != "omit":
-        named = absent if numbers is None else {int(numbers[m]): absent[m] for m in absent}
-        refuse(named, "" if nan_policy is None else "; nan_policy='omit' leaves them out")
+        advice = "" if nan_policy is None else "; nan_policy='omit' leaves them out"
+        for m, rows in absent.items():
+            _inputs.refuse_samples(m if numbers is None else int(numbers[m]), rows, advice=advice)
     present = None
     if absent:
         present = _bits.full(len(words), inputs.n_samples, words.shape[1]).copy()
@@ -127,14 +128,3 @@ def _rows_without_prediction(
         found = preds[m : m + 1]
     without = found[0] < 0
     return without if inputs.ignored is None else without & ~inputs.ignored
-
-
-def refuse(absent: dict[int, NDArray[np.bool_]], advice: str = "") -> None:
-    """Raises where models have samples (N,) without a prediction."""
-    for m, rows in absent.items():
-        count = int(rows.sum())
-        raise ValueError(
-            f"model {m} has {count} sample{'s' if count > 1 else ''} without a prediction "
-            f"(NaN among the logits, or -inf throughout), first at sample {int(rows.argmax())}"
-            f"{advice}"
-        )

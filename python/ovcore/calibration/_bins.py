@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _arrays, _dispatch, _progress
+from ovcore import _arrays, _dispatch, _inputs, _progress
 from ovcore._arrays import Array, Typed
 from ovcore._inputs import Logits
 from ovcore.calibration import _likelihood
@@ -179,7 +179,7 @@ def top_label(
         workers = _dispatch.count_workers(None)
         kernel(inputs.models, temperature, preds, confidence, workers, progress)
     for m, predicted in enumerate(preds):
-        _likelihood.refuse_samples(m, predicted < 0, _likelihood.PREDICTION)
+        _inputs.refuse_samples(m, predicted < 0)
         yield _bin(confidence[m].astype(np.float64), predicted == inputs.target, n_bins, binning)
 
 

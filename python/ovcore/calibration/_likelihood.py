@@ -170,7 +170,7 @@ def _no_finite_likelihood(z: NDArray[Any], target: NDArray[np.int64]) -> NDArray
 
 
 PREDICTION = Lack(
-    "a prediction (NaN among the logits, or -inf throughout)",
+    _inputs.A_PREDICTION,
     _no_prediction,
 )
 LIKELIHOOD = Lack(
@@ -186,14 +186,4 @@ FINITE_LIKELIHOOD = Lack(
 def refuse(model: Typed, m: int, target: NDArray[np.int64], lack: Lack) -> None:
     """Raises where samples of model ``m`` lack something, and says how many and which is first."""
     lacking = [lack.of(_arrays.widen(model, rows), target[rows]) for rows in blocks(model)]
-    refuse_samples(m, np.concatenate(lacking), lack)
-
-
-def refuse_samples(m: int, lacking: NDArray[np.bool_], lack: Lack) -> None:
-    """:func:`refuse` where it is known which samples (N,) do."""
-    if lacking.any():
-        count = int(lacking.sum())
-        raise ValueError(
-            f"model {m} has {count} sample{'s' if count > 1 else ''} without {lack.what}, "
-            f"first at sample {int(lacking.argmax())}"
-        )
+    _inputs.refuse_samples(m, np.concatenate(lacking), lack.what)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ovcore import _arrays, _dispatch, _inputs, _progress
 from ovcore._arrays import Array
-from ovcore.packing import refuse
 
 __all__ = ["ClassSpecialization", "Specialization", "specialization"]
 
@@ -174,7 +173,8 @@ def specialization(
     confidence = np.empty((n_models, inputs.n_samples), np.float32)
     with _progress.bar("confidences") as progress:
         backend.confidences(inputs.models, temperatures, preds, confidence, workers, progress)
-    refuse({m: row for m, row in enumerate(preds < 0) if row.any()})
+    for m, without in enumerate(preds < 0):
+        _inputs.refuse_samples(m, without)
     right = preds == inputs.target
     keep = (right != right[0]).any(axis=0)  # the base, or the first model, differs from another
     slopes = np.tan(edges[1:-1] + np.pi / 4)
