@@ -61,15 +61,23 @@ def test_scaling_logits_scales_temperature(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(fit.temperature[1:] / fit.temperature[0], [8, 1], rtol=1e-9)
 
 
-def test_where_there_is_no_optimum_the_bound_is_returned_and_said() -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+def test_where_there_is_no_optimum_the_bound_is_returned_and_said(
+    at_once: bool, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OVCORE_BACKEND", backend)
     target = np.array([0, 1, 1])
     separable = np.eye(2)[target]
     hopeless = np.eye(2)[1 - target]
     constant = np.ones((3, 2))
-    fit = ov.calibration.fit_temperature([separable, hopeless, constant], target)
-    assert fit.status == ("at_bound", "at_bound", "no_signal")
-    np.testing.assert_array_equal(fit.temperature, [1e-3, 1e3, 1e3])
-    assert np.isfinite(fit.nll).all()
+    models = [separable, hopeless, constant]
+    found = [models] if at_once else [[model] for model in models]
+    fits = [ov.calibration.fit_temperature(some, target) for some in found]
+    statuses = [status for fit in fits for status in fit.status]
+    assert statuses == ["at_bound", "at_bound", "no_signal"]
+    temperatures = np.concatenate([fit.temperature for fit in fits])
+    np.testing.assert_array_equal(temperatures, [1e-3, 1e3, 1e3])
+    assert all(np.isfinite(fit.nll).all() for fit in fits)
 
 
 def test_separable_logits_of_any_scale_are_at_the_bound() -> None:

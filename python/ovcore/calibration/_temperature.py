@@ -140,8 +140,6 @@ class _Search:
             self._x[self._open()] = start[self._open()]
             self._past = [None] * len(start)
         for _ in range(_PASSES):
-            if len(self._open()) == 0:
-                break
             self._step()
         self.status = [status or "converged" for status in self.status]
         return self._x
@@ -158,6 +156,8 @@ class _Search:
 
     def _step(self) -> None:
         which = self._open()
+        if len(which) == 0:
+            return
         for m, sums in zip(which, self._sums(which, self._x[which]), strict=True):
             self._move(int(m), *map(float, sums))
 
