@@ -213,3 +213,12 @@ def test_bad_input_is_named() -> None:
         logits[2, place] = bad
         with pytest.raises(ValueError, match=r"model 1 has 1 sample.* first at sample 2"):
             ov.calibration.fit_temperature([good, logits], target)
+
+
+def test_a_grid_of_any_type_is_its_values(rng: np.random.Generator) -> None:
+    logits, target = problem(rng, 2.0)
+    grid = torch.tensor([0.5, 1.0, 2.0, 4.0])
+    expected = ov.calibration.fit_temperature([logits], target, method="grid", grid=grid)
+    for dtype in (torch.bfloat16, torch.float16, torch.float64):
+        fit = ov.calibration.fit_temperature([logits], target, method="grid", grid=grid.to(dtype))
+        assert fit.temperature == expected.temperature

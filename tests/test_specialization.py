@@ -208,7 +208,7 @@ def test_bad_options_are_named(rng: np.random.Generator) -> None:
         with pytest.raises(ValueError, match="base must be .* 0 <= base < 4: got"):
             specialization(logits, target, base=bad_base)
     for wrong_type in ("first", 1.0, True):
-        with pytest.raises(TypeError, match="base must be the index of a model: got"):
+        with pytest.raises(TypeError, match="base must be the index of a model, got"):
             specialization(logits, target, base=wrong_type)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="pair must be a row of pairs: got 0.5"):
         specialization(logits, target).by_class(0.5)  # type: ignore[arg-type]
@@ -224,8 +224,8 @@ def test_bad_options_are_named(rng: np.random.Generator) -> None:
     ("bins", "error", "message"),
     [
         (0, ValueError, "bins must be at least 1, got 0"),
-        (True, TypeError, "bins must be a number of bins, or their edges in radians: got True"),
-        (2.5, TypeError, "bins must be a number of bins, or their edges in radians: got 2.5"),
+        (True, TypeError, "bins must be a number of bins, or their edges in radians, got True"),
+        (2.5, TypeError, "bins must be a number of bins, or their edges in radians, got 2.5"),
         ("auto", TypeError, "bins must be a number of bins"),
         (["a", "b"], TypeError, "bins must be a number of bins"),
         ([QUARTER], ValueError, r"bins must be \(B \+ 1,\) edges, B >= 1: got shape \(1,\)"),

@@ -9,9 +9,6 @@
 
 namespace ovcore::bindings {
 
-using Target = py::array_t<std::int64_t>;
-using Preds = py::array_t<std::int32_t>;
-
 inline MatrixView<const std::int32_t> readable_matrix(const Preds& preds, std::int64_t n_models) {
   require(preds.ndim() == 2 && preds.shape(0) == n_models, "expected (M, N) predictions");
   require(preds.shape(1) <= 1 || preds.strides(1) == 4, "the last axis must be contiguous");

@@ -14,6 +14,9 @@
 
 namespace ovcore::bindings {
 
+using Target = py::array_t<std::int64_t>;
+using Preds = py::array_t<std::int32_t>;
+
 template <class T>
 LogitsView logits_view(const py::array& values, Element element) {
   const MatrixView<const T> view = matrix<T>(values);

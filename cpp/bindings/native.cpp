@@ -5,13 +5,12 @@
 #include <atomic>
 #include <functional>
 #include <optional>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "angles.hpp"
 #include "arrays.hpp"
 #include "ensembles.hpp"
+#include "models.hpp"
 #include "ovcore/kernels.hpp"
 #include "pairs.hpp"
 #include "parallel.hpp"
@@ -20,30 +19,17 @@ namespace ovcore::bindings {
 namespace {
 
 using Words = py::array_t<std::uint64_t>;
-using Target = py::array_t<std::int64_t>;
-using Preds = py::array_t<std::int32_t>;
 
 constexpr std::int64_t bytes_per_second = 10'000'000'000, bytes_per_task = 1 << 21;
 
 // Packs some samples of one model, and returns how many of them have no prediction.
 using PackTask = std::function<std::int64_t(Range)>;
 
-template <class T>
-PackTask pack_logits(const py::array& logits, const std::int64_t* target, std::uint64_t* words,
+PackTask pack_logits(const LogitsView& logits, const std::int64_t* target, std::uint64_t* words,
                      std::int32_t* preds) {
-  return [=, view = matrix<T>(logits)](Range samples) {
-    return pack_errors(view, target, samples, words, preds);
-  };
-}
-
-PackTask pack_logits(const std::string& dtype, const py::array& logits, const std::int64_t* target,
-                     std::uint64_t* words, std::int32_t* preds) {
-  require(logits.ndim() == 2 && logits.shape(1) >= 1, "expected (N, K) logits with K >= 1");
-  if (dtype == "float32") return pack_logits<float>(logits, target, words, preds);
-  if (dtype == "float64") return pack_logits<double>(logits, target, words, preds);
-  if (dtype == "float16") return pack_logits<float16>(logits, target, words, preds);
-  if (dtype == "bfloat16") return pack_logits<bfloat16>(logits, target, words, preds);
-  throw std::invalid_argument("unexpected element type " + dtype);
+  return with_matrix(logits, [=](const auto& view) -> PackTask {
+    return [=](Range samples) { return pack_errors(view, target, samples, words, preds); };
+  });
 }
 
 PackTask pack_preds(const py::array& preds, const std::int64_t* target, std::uint64_t* words) {
@@ -76,28 +62,28 @@ std::vector<std::int64_t> pack_errors_binding(const py::sequence& models, const 
   instruction_set();  // refuses an impossible OVCORE_ISA here, not in a thread
 
   std::vector<PackTask> packs;
-  std::int64_t row_bytes = 1;
+  std::int64_t widest = 1;
   for (std::int64_t m = 0; m < n_models; ++m) {
     std::fill(to.row(m) + n_words, to.row(m) + to.cols, std::uint64_t{0});
     const py::object model = models[static_cast<std::size_t>(m)];
     if (py::isinstance<py::tuple>(model)) {
-      const auto [values, dtype] = model.cast<std::pair<py::array, std::string>>();
-      require(values.shape(0) == n_samples, "a model has an unexpected number of samples");
-      packs.push_back(pack_logits(dtype, values, of, to.row(m), preds ? also.row(m) : nullptr));
-      row_bytes = std::max<std::int64_t>(row_bytes, values.itemsize() * values.shape(1));
+      const LogitsView logits = logits_view(model);
+      require(logits.rows == n_samples, "a model has an unexpected number of samples");
+      packs.push_back(pack_logits(logits, of, to.row(m), preds ? also.row(m) : nullptr));
+      widest = std::max(widest, row_bytes(logits));
     } else {
       const py::array classes = model.cast<py::array>();
       require(classes.ndim() == 1 && classes.shape(0) == n_samples, "expected (N,) predictions");
       packs.push_back(pack_preds(classes, of, to.row(m)));
-      row_bytes = std::max<std::int64_t>(row_bytes, classes.itemsize());
+      widest = std::max<std::int64_t>(widest, classes.itemsize());
     }
   }
 
-  const std::int64_t words_per_task = bytes_per_task / (row_bytes * samples_per_word) + 1;
+  const std::int64_t words_per_task = bytes_per_task / (widest * samples_per_word) + 1;
   const std::int64_t samples_per_task = words_per_task * samples_per_word;
   const std::int64_t tasks_per_model = (n_samples + samples_per_task - 1) / samples_per_task;
   const double seconds = static_cast<double>(n_models) * static_cast<double>(n_samples) *
-                         static_cast<double>(row_bytes) / bytes_per_second;
+                         static_cast<double>(widest) / bytes_per_second;
   std::vector<std::atomic<std::int64_t>> without_prediction(n_models);
   {
     py::gil_scoped_release others;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,7 +156,11 @@ def _read(
     n_samples = shape[0]
     if n_samples == 0:
         raise ValueError(f"{name} has no samples")
-    ignored = None if ignore_index is None else labels == _read_ignore_index(ignore_index)
+    ignored = (
+        None
+        if ignore_index is None
+        else labels == integer(ignore_index, "ignore_index", "an integer or None")
+    )
     if ignored is not None and ignored.all():
         raise ValueError(f"all {n_samples} samples have the ignored target {ignore_index}")
 
@@ -175,13 +179,27 @@ def _read(
     return Logits(models, labels, n_samples, n_classes, library, ignored)
 
 
-def _read_ignore_index(ignore_index: int) -> int:
+def integer(value: Any, name: str, expected: str = "an integer") -> int:
+    """The value as an int; refuses truth values and what is not whole."""
     try:
-        if not isinstance(ignore_index, bool):
-            return operator.index(ignore_index)
+        if not isinstance(value, bool):
+            return operator.index(value)
     except TypeError:
         pass
-    raise TypeError(f"ignore_index must be an integer or None, got {ignore_index!r}")
+    raise TypeError(f"{name} must be {expected}, got {value!r}")
+
+
+def refuse_unknown(name: str, value: Any, known: Sequence[str]) -> None:
+    """Raises where an option is none of those there are."""
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}: got {value!r}")
+
+
+def blocks(n_samples: int, sample_bytes: int, most: int) -> Iterator[slice]:
+    """Samples in blocks of at most so many bytes, of one sample at least."""
+    step = max(1, most // sample_bytes)
+    for first in range(0, n_samples, step):
+        yield slice(first, min(first + step, n_samples))
 
 
 def _shape_of(arrays: Sequence[Array | TopK], name: str) -> tuple[int, ...]:

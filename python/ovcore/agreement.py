@@ -254,9 +254,7 @@ def _overlap(inputs: Logits, options: NDArray[np.int64]) -> tuple[Values, Values
     """c_obs (M, M), and each model's mean probability of the target (M,)."""
     n_models, n_samples, n_classes = len(inputs.models), inputs.n_samples, inputs.n_classes
     overlap, of_target = np.zeros((n_models, n_models)), np.zeros(n_models)
-    step = max(1, _BLOCK_BYTES // (8 * n_models * n_classes))
-    for first in range(0, n_samples, step):
-        rows = slice(first, min(first + step, n_samples))
+    for rows in _inputs.blocks(n_samples, 8 * n_models * n_classes, _BLOCK_BYTES):
         block = np.stack([
             _probabilities(model, rows, options[rows], m) for m, model in enumerate(inputs.models)
         ])  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _arrays, _dispatch, _inputs, _progress
+from ovcore import _arrays, _inputs
 from ovcore._arrays import Array, Typed
+from ovcore._confidences import confidences
 from ovcore._inputs import Logits
 from ovcore.calibration import _likelihood
 
@@ -103,8 +103,8 @@ def expected_calibration_error(
     array([0.15])
     """
     n_bins = _read_options(n_bins, binning)
-    _refuse_unknown("norm", norm, _NORMS)
-    _refuse_unknown("kind", kind, _KINDS)
+    _inputs.refuse_unknown("norm", norm, _NORMS)
+    _inputs.refuse_unknown("kind", kind, _KINDS)
     if debias and norm == "max":
         raise ValueError("debias needs norm='l1' or 'l2': the maximum has no debiased estimate")
     inputs, temperatures = _likelihood.read(logits, target, temperature)
@@ -172,14 +172,8 @@ def top_label(
     inputs: Logits, temperature: NDArray[np.float64], n_bins: int, binning: str
 ) -> Iterator[Bins]:
     """Bins of each model's samples by its confidence in what it predicts."""
-    shape = (len(inputs.models), inputs.n_samples)
-    preds, confidence = np.empty(shape, np.int32), np.empty(shape, np.float32)
-    kernel = _dispatch.choose(None).confidences
-    with _progress.bar("confidences") as progress:
-        workers = _dispatch.count_workers(None)
-        kernel(inputs.models, temperature, preds, confidence, workers, progress)
+    preds, confidence = confidences(inputs, temperature)
     for m, predicted in enumerate(preds):
-        _inputs.refuse_samples(m, predicted < 0)
         yield _bin(confidence[m].astype(np.float64), predicted == inputs.target, n_bins, binning)
 
 
@@ -282,16 +276,8 @@ def _mean_distance(
 
 
 def _read_options(n_bins: int, binning: str) -> int:
-    _refuse_unknown("binning", binning, _BINNINGS)
-    try:
-        count = operator.index(n_bins)
-    except TypeError:
-        raise TypeError(f"n_bins must be an integer, got {n_bins!r}") from None
+    _inputs.refuse_unknown("binning", binning, _BINNINGS)
+    count = _inputs.integer(n_bins, "n_bins")
     if count < 1:
         raise ValueError(f"n_bins must be at least 1, got {count}")
     return count
-
-
-def _refuse_unknown(name: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}: got {value!r}")

@@ -145,9 +145,7 @@ def weights(
 def blocks(model: Typed) -> Iterator[slice]:
     """Samples in blocks whose float64 copy stays small."""
     n_samples, n_classes = model.values.shape
-    block = max(1, _BLOCK_BYTES // (8 * n_classes))
-    for first in range(0, n_samples, block):
-        yield slice(first, min(first + block, n_samples))
+    return _inputs.blocks(n_samples, 8 * n_classes, _BLOCK_BYTES)
 
 
 class Lack(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _arrays
+from ovcore import _inputs
 from ovcore._arrays import Array
 from ovcore._inputs import Logits
 from ovcore.calibration import _bins, _likelihood
@@ -103,10 +103,7 @@ def _read_grid(grid: Sequence[float] | Array | None, method: str) -> NDArray[np.
     """Temperatures in ascending order, each once."""
     if grid is None:
         return _TENTHS if method == "grid" else _FINE
-    try:
-        values = np.asarray(_arrays.view(_arrays.adopt(grid, "grid"), "grid").values, np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"grid must be a sequence of temperatures: {error}") from error
+    values = _inputs.read_numbers(grid, "grid", "a sequence of temperatures")
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"grid must be (G,) temperatures, at least one: got shape {values.shape}")
     if not (np.isfinite(values) & (values > 0)).all():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _arrays
+from ovcore import _arrays, _inputs
 from ovcore._arrays import Array
 from ovcore._inputs import Logits
 from ovcore.calibration import _likelihood
@@ -81,8 +81,7 @@ def fit_temperature(
     >>> fit.temperature.round(4), fit.status
     (array([4.1827]), ('converged',))
     """
-    if method not in _METHODS:
-        raise ValueError(f"method must be one of {', '.join(_METHODS)}: got {method!r}")
+    _inputs.refuse_unknown("method", method, _METHODS)
     if method == "nll" and grid is not None:
         raise ValueError("grid is for method='grid' or 'ece_sweep': got both it and 'nll'")
     inputs, _ = _likelihood.read(logits, target)
@@ -140,7 +139,8 @@ class _Search:
             self._x[self._open()] = start[self._open()]
             self._past = [None] * len(start)
         for _ in range(_PASSES):
-            self._step()
+            if not self._step():
+                break
         self.status = [status or "converged" for status in self.status]
         return self._x
 
@@ -154,12 +154,14 @@ class _Search:
         beta = np.exp(x)[:, None]
         return _likelihood.mean_nll(some, np.exp(-x), lack=lack) * beta ** [0, 1, 2]
 
-    def _step(self) -> None:
+    def _step(self) -> bool:
+        """One pass over the logits of the models that are not settled; whether there are any."""
         which = self._open()
         if len(which) == 0:
-            return
+            return False
         for m, sums in zip(which, self._sums(which, self._x[which]), strict=True):
             self._move(int(m), *map(float, sums))
+        return True
 
     def _move(self, m: int, nll: float, slope: float, curvature: float) -> None:
         x = float(self._x[m])

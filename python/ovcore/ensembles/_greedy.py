@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _arrays, _progress
+from ovcore import _arrays, _inputs, _progress
 from ovcore._arrays import Array
 from ovcore.ensembles import _scored
 from ovcore.ensembles._joining import Joining
@@ -100,8 +99,7 @@ def greedy(
     """
     models, _ = _scored.read(logits, target, temperature, combine)
     n_models = models.n_models
-    if metric not in _METRICS:
-        raise ValueError(f"metric must be one of {', '.join(_METRICS)}: got {metric!r}")
+    _inputs.refuse_unknown("metric", metric, _METRICS)
     if metric == "nll" and combine != "prob":
         raise ValueError(f"metric='nll' is of mean probabilities, combine='prob': got {combine!r}")
     if metric == "nll" and replacement and max_size is None:
@@ -207,10 +205,7 @@ def _read_start(
 def _read_size(size: int | None, n_start: int, n_models: int, replacement: bool) -> int | None:
     if size is None:
         return None
-    try:
-        count = operator.index(size)
-    except TypeError:
-        raise TypeError(f"max_size must be an integer or None, got {size!r}") from None
+    count = _inputs.integer(size, "max_size", "an integer or None")
     lowest = max(n_start, 1)
     if count < lowest or (count > n_models and not replacement):
         expected = f"at least {lowest}" if replacement else f"in {lowest}..{n_models}"
@@ -229,7 +224,7 @@ def _read_holdout(
         if not isinstance(holdout, float | np.floating) or not 0 < holdout < 1:
             raise ValueError(f"holdout must be a share between 0 and 1, or samples: got {holdout}")
         count = round(holdout * n_samples)
-        rng = np.random.default_rng(operator.index(seed))
+        rng = np.random.default_rng(_inputs.integer(seed, "seed"))
         held_out[rng.permutation(n_samples)[:count]] = True
     else:
         which = _arrays.view(_arrays.adopt(holdout, "holdout"), "holdout").values

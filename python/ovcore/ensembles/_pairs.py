@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _arrays, _dispatch, _progress, agreement
+from ovcore import _arrays, _dispatch, _inputs, _progress, agreement
 from ovcore._arrays import Array
 from ovcore._candidates import padded
 from ovcore.ensembles import _scored
@@ -182,9 +182,8 @@ def pairs(
 def _blocks(models: Ensembled) -> Iterator[slice]:
     """Samples in blocks whose candidate scores stay small."""
     usual = min(models.n_classes, models.n_models + 1, 16)  # classes that can win a sample
-    block = max(64, _BLOCK_BYTES // (4 * padded(models.n_models) * usual))
-    for first in range(0, models.n_samples, block):
-        yield slice(first, min(first + block, models.n_samples))
+    sample_bytes = 4 * padded(models.n_models) * usual
+    return _inputs.blocks(models.n_samples, sample_bytes, max(_BLOCK_BYTES, 64 * sample_bytes))
 
 
 def _stats(models: Ensembled, unsettled: NDArray[np.int64]) -> PairStats:

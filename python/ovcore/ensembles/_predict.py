@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +106,7 @@ def _by_sums(
 ) -> NDArray[np.int64]:
     """From votes or stored probabilities, few of which are not 0."""
     predicted = np.empty(models.n_samples, np.int64)
-    for rows in _blocks(models):
+    for rows in _inputs.blocks(models.n_samples, 8 * models.n_classes, _BLOCK_BYTES):
         sample = np.arange(rows.stop - rows.start)
         total = np.zeros((len(sample), models.n_classes))
         for m, weight in zip(members, weights, strict=True):
@@ -122,12 +122,6 @@ def _by_sums(
     same = (preds == preds[0]).all(axis=0)
     predicted[same] = preds[0, same]
     return predicted
-
-
-def _blocks(models: Ensembled) -> Iterator[slice]:
-    block = max(1, _BLOCK_BYTES // (8 * models.n_classes))
-    for first in range(0, models.n_samples, block):
-        yield slice(first, min(first + block, models.n_samples))
 
 
 def _weights(weights: Sequence[float] | Array | None, n_members: int) -> NDArray[np.float64]:

@@ -94,8 +94,7 @@ def read(
     Returns:
         Those models, each once, and where members are among them.
     """
-    if combine not in known:
-        raise ValueError(f"combine must be one of {', '.join(known)}: got {combine!r}")
+    _inputs.refuse_unknown("combine", combine, known)
     inputs, stored = _inputs.read_scores(logits, target)
     temperatures = _inputs.read_temperature(temperature, len(inputs.models))
     numbers, places = np.arange(len(inputs.models)), np.arange(len(inputs.models))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovcore import _arrays, _dispatch, _inputs, _progress
 from ovcore._arrays import Array
+from ovcore._confidences import confidences
 
 __all__ = ["ClassSpecialization", "Specialization", "specialization"]
 
@@ -169,12 +168,7 @@ def specialization(
     backend = _dispatch.choose(None)
     workers = _dispatch.count_workers(None)
 
-    preds = np.empty((n_models, inputs.n_samples), np.int32)
-    confidence = np.empty((n_models, inputs.n_samples), np.float32)
-    with _progress.bar("confidences") as progress:
-        backend.confidences(inputs.models, temperatures, preds, confidence, workers, progress)
-    for m, without in enumerate(preds < 0):
-        _inputs.refuse_samples(m, without)
+    preds, confidence = confidences(inputs, temperatures)
     right = preds == inputs.target
     keep = (right != right[0]).any(axis=0)  # the base, or the first model, differs from another
     slopes = np.tan(edges[1:-1] + np.pi / 4)
@@ -214,18 +208,13 @@ def _pairs(base: int | None, n_models: int) -> NDArray[np.int64]:
 
 def _read_edges(bins: int | Sequence[float] | Array) -> NDArray[np.float64]:
     """(B + 1,) edges in radians, the first and last at -pi/4 and pi/4 exactly."""
-    what = "bins must be a number of bins, or their edges in radians"
+    expected = "a number of bins, or their edges in radians"
     if np.ndim(bins) == 0:
-        n_bins = _integer(bins)
-        if n_bins is None:
-            raise TypeError(f"{what}: got {bins!r}")
+        n_bins = _inputs.integer(bins, "bins", expected)
         if n_bins < 1:
             raise ValueError(f"bins must be at least 1, got {n_bins}")
         return np.arange(-n_bins, n_bins + 1, 2) / n_bins * (np.pi / 4)  # 0 is 0 exactly
-    try:
-        edges = np.array(_arrays.widen(_arrays.view(bins, "bins")), np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{what}: {error}") from error
+    edges = _inputs.read_numbers(bins, "bins", expected)
     if edges.ndim != 1 or len(edges) < 2:
         raise ValueError(f"bins must be (B + 1,) edges, B >= 1: got shape {edges.shape}")
     ends = np.array([-np.pi / 4, np.pi / 4])
@@ -240,19 +229,10 @@ def _read_edges(bins: int | Sequence[float] | Array) -> NDArray[np.float64]:
 
 
 def _read_index(index: object, n: int, name: str, what: str) -> int:
-    value = _integer(index)
-    if value is None:
-        raise TypeError(f"{name} must be {what}: got {index!r}")
+    value = _inputs.integer(index, name, what)
     if not 0 <= value < n:
         raise ValueError(f"{name} must be {what}, 0 <= {name} < {n}: got {value}")
     return value
-
-
-def _integer(value: Any) -> int | None:
-    try:
-        return None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        return None
 
 
 def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
