@@ -13,6 +13,7 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import foldnorm
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
+from torchmetrics.functional import classification as functional
 
 import ovcore as ov
 from ovcore.calibration import _bins, _likelihood
@@ -185,7 +186,6 @@ def test_classwise_error_equals_a_loop(
 
 
 def test_errors_equal_those_of_torchmetrics(rng: np.random.Generator) -> None:
-    functional = pytest.importorskip("torchmetrics.functional.classification")
     logits, target = problem(rng, 1000)
     for norm in ("l1", "l2", "max"):
         values = expected_calibration_error(logits, target, norm=norm)

@@ -210,7 +210,7 @@ def test_bad_options_are_named(rng: np.random.Generator) -> None:
     for wrong_type in ("first", 1.0, True):
         with pytest.raises(TypeError, match="base must be the index of a model, got"):
             specialization(logits, target, base=wrong_type)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="pair must be a row of pairs: got 0.5"):
+    with pytest.raises(TypeError, match="pair must be a row of pairs, got 0.5"):
         specialization(logits, target).by_class(0.5)  # type: ignore[arg-type]
     logits[3, 5, 2] = np.nan
     with pytest.raises(ValueError, match=r"model 3 has 1 sample without .* first at sample 5"):
