@@ -14,6 +14,15 @@ KINDS = ("plain", "integers", "forest", "outsiders", "infinite")
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
+def models(
+    rng: np.random.Generator, n_models: int = 5, n_samples: int = 500, n_classes: int = 7
+) -> tuple[np.ndarray, np.ndarray]:
+    """(M, N, K) float32 logits between poor and good, and their target."""
+    target = rng.integers(0, n_classes, n_samples)
+    signal = rng.uniform(0.5, 3, (n_models, 1, 1)) * np.eye(n_classes)[target]
+    return (rng.normal(size=(n_models, n_samples, n_classes)) + signal).astype(np.float32), target
+
+
 def draw(
     rng: np.random.Generator, kind: str, n_models: int, n_samples: int, n_classes: int
 ) -> tuple[np.ndarray, np.ndarray]:

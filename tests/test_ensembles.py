@@ -10,15 +10,7 @@ import torch
 from scipy.special import softmax
 
 import ovcore as ov
-from plain_ensembles import DTYPES, KINDS, draw, of_type, scores, together
-
-
-def models(
-    rng: np.random.Generator, n_models: int = 5, n_samples: int = 400, n_classes: int = 7
-) -> tuple[np.ndarray, np.ndarray]:
-    target = rng.integers(0, n_classes, n_samples)
-    signal = rng.uniform(0.5, 3, (n_models, 1, 1)) * np.eye(n_classes)[target]
-    return (rng.normal(size=(n_models, n_samples, n_classes)) + signal).astype(np.float32), target
+from plain_ensembles import DTYPES, KINDS, draw, models, of_type, scores, together
 
 
 @pytest.mark.parametrize("combine", ["prob", "logit"])

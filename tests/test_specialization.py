@@ -11,17 +11,10 @@ import torch
 from scipy.special import softmax
 
 import ovcore as ov
+from plain_ensembles import models
 
 specialization = ov.ensembles.specialization
 QUARTER = math.pi / 4
-
-
-def models(
-    rng: np.random.Generator, n_models: int = 4, n_samples: int = 500, n_classes: int = 6
-) -> tuple[np.ndarray, np.ndarray]:
-    target = rng.integers(0, n_classes, n_samples)
-    signal = rng.uniform(0.5, 3, (n_models, 1, 1)) * np.eye(n_classes)[target]
-    return (rng.normal(size=(n_models, n_samples, n_classes)) + signal).astype(np.float32), target
 
 
 def ratio(part: float, whole: float) -> float:
@@ -66,7 +59,7 @@ def check(
 
 
 def test_all_pairs_equal_a_loop_over_samples(rng: np.random.Generator) -> None:
-    logits, target = models(rng)
+    logits, target = models(rng, n_models=4)
     temperature = rng.uniform(0.5, 2, len(logits))
     pairs = [(a, b) for a in range(4) for b in range(a + 1, 4)]
     result = specialization(logits, target, temperature=temperature)
@@ -76,7 +69,7 @@ def test_all_pairs_equal_a_loop_over_samples(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("base", [0, 2, 3])
 def test_base_equals_a_loop_over_samples(base: int, rng: np.random.Generator) -> None:
-    logits, target = models(rng)
+    logits, target = models(rng, n_models=4)
     result = specialization(logits, target, base=base, bins=7)
     check(result, logits, target, [(base, m) for m in range(4) if m != base])
 
@@ -171,7 +164,7 @@ def test_one_model_has_no_pairs(base: int | None) -> None:
 
 
 def test_torch_in_torch_out(rng: np.random.Generator) -> None:
-    logits, target = models(rng)
+    logits, target = models(rng, n_models=4)
     expected = specialization(logits, target)
     result = specialization(torch.from_numpy(logits), torch.from_numpy(target))
     found = {name: getattr(result, name) for name in ("pairs", "edges", "histogram", "specialized")}
@@ -188,7 +181,7 @@ def test_torch_in_torch_out(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_every_element_type(dtype: str, rng: np.random.Generator) -> None:
-    logits, target = models(rng)
+    logits, target = models(rng, n_models=4)
     typed = torch.from_numpy(logits).to(getattr(torch, dtype))
     result = specialization(list(typed), torch.from_numpy(target))
     wide = typed.to(torch.float32 if dtype != "float64" else torch.float64).numpy()
@@ -197,7 +190,7 @@ def test_every_element_type(dtype: str, rng: np.random.Generator) -> None:
 
 
 def test_bad_options_are_named(rng: np.random.Generator) -> None:
-    logits, target = models(rng)
+    logits, target = models(rng, n_models=4)
     with pytest.raises(ValueError, match="needs at least two classes"):
         specialization(logits[:, :, :1], np.zeros_like(target))
     with pytest.raises(TypeError, match="got predicted classes"):

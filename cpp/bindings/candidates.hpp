@@ -69,7 +69,7 @@ class CandidateArrays {
     offsets_ = py::array_t<std::int64_t>(n_listed + 1);
     classes_ = py::array_t<std::int32_t>(n_scores);
     target_ = py::array_t<std::int32_t>(n_listed);
-    const std::int64_t cols = (n_models + pad - 1) / pad * pad;
+    const std::int64_t cols = (n_models + model_padding - 1) / model_padding * model_padding;
     tops_ = aligned_array<std::int32_t>(n_listed, cols);
     scores_ = aligned_array<float>(n_scores, cols);
     outside_ = aligned_array<float>(n_listed, cols);
@@ -120,7 +120,6 @@ class CandidateArrays {
   }
 
  private:
-  static constexpr std::int64_t pad = 16;
   struct Views {
     MatrixView<std::int32_t> tops;
     MatrixView<float> scores, outside;
@@ -152,7 +151,7 @@ class CandidateInputs {
         outside_(candidates.attr("outside")),
         mass_(candidates.attr("mass")) {
     const std::int64_t n = samples_.size(), n_scores = classes_.size(), cols = tops_.shape(1);
-    require(n_models >= 1 && cols >= n_models && cols % 16 == 0, "unexpected padding");
+    require(n_models >= 1 && cols >= n_models && cols % model_padding == 0, "unexpected padding");
     for (const py::array& array : {py::array(tops_), outside_, py::array(mass_)})
       require(array.ndim() == 2 && array.shape(0) == n && array.shape(1) == cols &&
                   is_contiguous(array),

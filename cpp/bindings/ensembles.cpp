@@ -1,6 +1,7 @@
 #include "ensembles.hpp"
 
-#include <atomic>
+#include <functional>
+#include <limits>
 #include <mutex>
 
 #include "candidates.hpp"

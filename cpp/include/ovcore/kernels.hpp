@@ -122,8 +122,10 @@ void confidences(const LogitsView& logits, double temperature, const std::int32_
 void count_candidates(MatrixView<const std::int32_t> preds, const std::int64_t* target,
                       Range samples, bool all, std::int32_t* scratch, std::int64_t* sizes);
 
-// Those lists, of S samples. Matrices with a column for each model have P columns, M and more to a
-// multiple of 16, so that vectors may be read past the last model.
+// Columns of models are padded to a multiple of this, so that vectors may be read past the last.
+inline constexpr std::int64_t model_padding = 16;
+
+// Those lists, of S samples. Matrices with a column for each model have P columns, M and padding.
 struct CandidateLists {
   const std::int64_t* samples;          // (S,) ascending
   const std::int64_t* offsets;          // (S + 1,) into classes

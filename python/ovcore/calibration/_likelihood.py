@@ -167,10 +167,7 @@ def _no_finite_likelihood(z: NDArray[Any], target: NDArray[np.int64]) -> NDArray
     return _no_likelihood(z, target) | (z[np.arange(len(z)), target] == -np.inf)
 
 
-PREDICTION = Lack(
-    _inputs.A_PREDICTION,
-    _no_prediction,
-)
+PREDICTION = Lack(_inputs.A_PREDICTION, _no_prediction)
 LIKELIHOOD = Lack(
     "a likelihood (NaN or +inf among the logits, or -inf throughout)",
     _no_likelihood,
