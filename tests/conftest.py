@@ -2,39 +2,81 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import on_gpu
 from ovcore import BackendUnavailableError, _dispatch
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
-@pytest.fixture(params=["native", "numba", "reference"])
-def backend(request: pytest.FixtureRequest) -> str:
+KERNEL_TESTS = ("test_kernels", "test_ensemble_kernels", "test_angle_histogram")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of kernels run on GPUs, too: a real one where it is, and simulated ones."""
+    names = ["native", "numba"]
+    if metafunc.module.__name__ in KERNEL_TESTS:
+        marked = {mark.name for mark in metafunc.definition.iter_markers()}
+        if not marked & {"on_host", "too_much_to_simulate"}:
+            names.append(on_gpu.SIMULATED)
+        if "on_host" not in marked:
+            names.append(pytest.param("cuda", marks=pytest.mark.gpu))
+    for fixture, more in (("backend", ["reference"]), ("fast_backend", [])):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, [*names, *more], indirect=True)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each backend by name; the compiled one may be missing unless the environment requires it."""
-    return _available(request.param)
+    with _available(request.param) as name:
+        yield name
 
 
-@pytest.fixture(params=["native", "numba"])
-def fast_backend(request: pytest.FixtureRequest) -> str:
+@pytest.fixture
+def fast_backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each backend but the oracle, for what that is too slow for or is compared with."""
-    return _available(request.param)
+    with _available(request.param) as name:
+        yield name
 
 
-def _available(name: str) -> str:
+@contextlib.contextmanager
+def _available(name: str) -> Iterator[str]:
+    if name == on_gpu.SIMULATED:
+        with simulated_gpus():
+            yield name
+        return
     try:
-        _dispatch.choose(name)
+        _dispatch.choose(name, "cuda:0" if name == "cuda" else "numpy")
     except BackendUnavailableError as error:
-        if os.environ.get("OVCORE_REQUIRE_NATIVE"):
+        if os.environ.get("OVCORE_REQUIRE_NATIVE") and name != "cuda":
             raise
         pytest.skip(str(error))
-    return name
+    yield name
+
+
+@contextlib.contextmanager
+def simulated_gpus() -> Iterator[Any]:
+    if on_gpu.simulated_module() is None:
+        pytest.skip("no C++ compiler: the simulated GPUs are not built")
+    with on_gpu.simulated() as module:
+        yield module
+
+
+@pytest.fixture
+def gpus() -> Iterator[Any]:
+    """Simulated GPUs, two of them."""
+    with simulated_gpus() as module:
+        yield module
 
 
 @pytest.fixture

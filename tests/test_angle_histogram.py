@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ovcore import _dispatch, _reference_angles
+from on_gpu import kernels
+from ovcore import _reference_angles
 
 SIZES = [0, 1, 63, 64, 65, 127, 1000]
 
@@ -33,7 +34,7 @@ def slopes_of(n_bins: int) -> np.ndarray:
 
 
 def histogram(backend: str, *args: Any, workers: int = 2, progress: Any = None) -> np.ndarray:
-    return _dispatch.choose(backend).angle_histogram(*args, workers, progress)
+    return kernels(backend).angle_histogram(*args, workers, progress)
 
 
 @pytest.mark.parametrize("n_bins", [1, 2, 3, 4, 5, 20, 41])
@@ -132,6 +133,7 @@ def test_counts_do_not_overflow(fast_backend: str, outcome: int) -> None:
     np.testing.assert_array_equal(counts, expected)
 
 
+@pytest.mark.on_host
 def test_progress_is_reported(fast_backend: str, rng: np.random.Generator) -> None:
     confidence, right, pairs, keep = problem(rng, 20, 3000)
     seen: list[tuple[int, int]] = []

@@ -9,7 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from ovcore import _dispatch, _reference
+from on_gpu import kernels
+from ovcore import _reference
 from ovcore._arrays import Typed, widen
 from ovcore._candidates import Candidates, Scored, padded
 
@@ -96,7 +97,7 @@ def check_candidates(backend: str, p: Problem, combine: str, workers: int = 2) -
     """Returns those of the samples on which models differ; those of all are checked, too."""
 
     def run(name: str, all_samples: bool) -> Candidates:
-        kernel = _dispatch.choose(name).candidate_scores
+        kernel = kernels(name).candidate_scores
         return kernel(p.scored(combine), p.preds, p.target, all_samples, workers, None)
 
     for all_samples in (True, False):
@@ -111,7 +112,7 @@ def check_pairs(
     backend: str, scored: Scored | None, n_models: int, candidates: Candidates, workers: int = 2
 ) -> np.ndarray:
     """Returns how many sums were not settled at once, and how many needed a scan."""
-    run = _dispatch.choose(backend).pair_ensemble_hits
+    run = kernels(backend).pair_ensemble_hits
     counts, unsettled = run(scored, n_models, candidates, workers, None)
     expected, _ = _reference.pair_ensemble_hits(scored, n_models, candidates, 1, None)
     assert_same(counts, expected)
@@ -137,7 +138,7 @@ def check_joining(
         joined = np.array(members[:size], np.int64)
         arguments = (scored, n_models, candidates, joined, running, outside, right, workers)
         expected = _reference.candidate_hits(*arguments)
-        assert_same(_dispatch.choose(backend).candidate_hits(*arguments), expected)
+        assert_same(kernels(backend).candidate_hits(*arguments), expected)
         if size < len(members):
             running = running + candidates.scores[:, members[size]]
             outside = outside + candidates.outside[:, members[size]]
@@ -159,7 +160,7 @@ def check_all(backend: str, p: Problem, rng: np.random.Generator, workers: int =
     weights = rng.choice([1.0, 0.5, rng.uniform(0.1, 3)], n_models)
     for combine in ("prob", "logit", "max"):
         scored = p.scored(combine)
-        run = _dispatch.choose(backend).ensemble_predictions
+        run = kernels(backend).ensemble_predictions
         expected = _reference.ensemble_predictions(scored, weights, p.preds, 1, None)
         assert_same(run(scored, weights, p.preds, workers, None), expected)
         if combine != "max":
@@ -212,7 +213,7 @@ def test_rows_that_are_not_neighbours(
         models = [Typed(model.values[rows], dtype) for model in p.models]
         part = Problem(models, p.target[rows].copy(), p.preds[:, rows].copy(), p.temperature)
         check_all(fast_backend, part, rng)
-        run = _dispatch.choose(fast_backend).temperature_nll
+        run = kernels(fast_backend).temperature_nll
         expected = _reference.temperature_nll(models, part.target, 1 / p.temperature, 1, None)
         sums = run(models, part.target, 1 / p.temperature, 2, None)
         check_sums(sums, expected)
@@ -222,18 +223,19 @@ def test_rows_that_are_not_neighbours(
 def test_workers_change_nothing(fast_backend: str, workers: int, rng: np.random.Generator) -> None:
     p = problem(rng, 6, 3000, 9, kind="integers")
     check_all(fast_backend, p, rng, workers)
-    run = _dispatch.choose(fast_backend).temperature_nll
+    run = kernels(fast_backend).temperature_nll
     assert_same(
         run(p.models, p.target, p.temperature, workers, None),
         run(p.models, p.target, p.temperature, 1, None),
     )
 
 
+@pytest.mark.on_host
 def test_progress_is_told_by_the_calling_thread(
     fast_backend: str, rng: np.random.Generator
 ) -> None:
     p = problem(rng, 8, 6000, 12, dtype="float64")
-    run, told = _dispatch.choose(fast_backend), []
+    run, told = kernels(fast_backend), []
 
     def progress(done: int, of: int) -> None:
         told.append((done, of, threading.get_ident()))
@@ -276,6 +278,7 @@ def given(rng: np.random.Generator, n_models: int, n_classes: int, dtype: str) -
     )
 
 
+@pytest.mark.on_host  # stored scores are read there
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("n_classes", [1, 2, 5, 30])
 def test_given_scores(
@@ -290,6 +293,7 @@ def test_given_scores(
             assert unsettled[0] > 0  # rows of 0 tie
 
 
+@pytest.mark.on_host
 def test_float32_sums_that_tie_are_decided_in_float64(fast_backend: str) -> None:
     """1 + 2^-25 and 1 are the same float32; class 1 is the target and wins in float64."""
     scores = np.array([[1.0, 2.0**-26], [1.0, 2.0**-25]], np.float32)
@@ -304,9 +308,7 @@ def test_float32_sums_that_tie_are_decided_in_float64(fast_backend: str) -> None
         mass=np.ones((1, 16)),
         n_classes=2,
     )
-    counts, unsettled = _dispatch.choose(fast_backend).pair_ensemble_hits(
-        None, 2, candidates, 1, None
-    )
+    counts, unsettled = kernels(fast_backend).pair_ensemble_hits(None, 2, candidates, 1, None)
     assert counts[0].tolist() == [[0, 1], [1, 0]]
     assert unsettled[0] == 1
     check_pairs(fast_backend, None, 2, candidates)
@@ -343,7 +345,7 @@ def test_confidences(
     for name in (fast_backend, "reference"):
         preds, confidence = np.full((2, 200), 7, np.int32), np.full((2, 200), 7, np.float32)
         temperature = np.array([0.7, 1.3])
-        _dispatch.choose(name).confidences(models, temperature, preds, confidence, 2, None)
+        kernels(name).confidences(models, temperature, preds, confidence, 2, None)
         results.append((preds, confidence))
     np.testing.assert_array_equal(results[0][0], results[1][0])
     np.testing.assert_array_equal(results[0][1], results[1][1])
@@ -360,7 +362,7 @@ def test_temperature_nll(
         models, betas = p.models[:1] if kind == "forest" else p.models, np.full(5, beta)
         arguments = (models, target, betas[: len(models)])
         expected = _reference.temperature_nll(*arguments, 1, None)
-        sums = _dispatch.choose(fast_backend).temperature_nll(*arguments, 2, None)
+        sums = kernels(fast_backend).temperature_nll(*arguments, 2, None)
         check_sums(sums, expected)
 
 
@@ -375,11 +377,11 @@ def test_temperature_nll_is_not_finite_for_bad_rows(
         models = [typed(values, dtype)]
         arguments = (models, target, np.ones(1), 2, None)
         expected = _reference.temperature_nll(*arguments)
-        sums = _dispatch.choose(fast_backend).temperature_nll(*arguments)
+        sums = kernels(fast_backend).temperature_nll(*arguments)
         assert not np.isfinite(sums[0, :2]).any()
         np.testing.assert_array_equal(np.isfinite(sums), np.isfinite(expected))
     nothing = [typed(np.full((1, 3), -np.inf), dtype)]
-    sums = _dispatch.choose(fast_backend).temperature_nll(
+    sums = kernels(fast_backend).temperature_nll(
         nothing, np.zeros(1, np.int64), np.ones(1), 1, None
     )
     assert not np.isfinite(sums[0, 0])

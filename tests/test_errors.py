@@ -189,7 +189,7 @@ def test_mixed_and_foreign_devices_are_named() -> None:
     with pytest.raises(ValueError, match="is on meta but target is on cpu"):
         ov.pack_errors([meta], target)
     with pytest.raises(
-        ValueError, match="is on meta, but this build of ovcore computes on the CPU"
+        ValueError, match="is on meta, where ovcore has no kernels: pass .* in host memory"
     ):
         ov.pack_errors([meta], torch.zeros(4, dtype=torch.int64, device="meta"))
 
@@ -199,7 +199,7 @@ def test_mixed_and_foreign_devices_are_named() -> None:
         def __dlpack_device__(self) -> tuple[int, int]:
             return (2, 1)
 
-    with pytest.raises(ValueError, match=r"is on dlpack device \(2, 1\) but target is on cpu"):
+    with pytest.raises(ValueError, match=r"is on cuda:1 but target is on cpu"):
         ov.pack_errors([OnGpu()], target)
 
 

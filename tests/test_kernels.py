@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ovcore import _dispatch, _reference
+from on_gpu import kernels
+from ovcore import _reference
 from ovcore._arrays import Typed
 
 SIZES = [0, 1, 63, 64, 65, 127, 1000]
@@ -31,7 +32,7 @@ def pack(backend: str, logits: np.ndarray, dtype: str, target: np.ndarray, worke
     n_words = -(-len(target) // 1024) * 16
     words = np.full((1, n_words), 0xDEADBEEF, np.uint64)
     preds = np.full((1, len(target)), 77, np.int32)
-    kernel = _dispatch.choose(backend).pack_errors
+    kernel = kernels(backend).pack_errors
     (without,) = kernel([Typed(logits, dtype)], target, words, preds, workers, None)
     return words[0], preds[0], without
 
@@ -137,7 +138,7 @@ def test_pack_errors_takes_models_of_different_types(
     for name in (backend, "reference"):
         words = np.full((4, 48), 0xDEADBEEF, np.uint64)
         preds = np.full((4, 3000), 77, np.int32)
-        without = _dispatch.choose(name).pack_errors(models, target, words, preds, 2, None)
+        without = kernels(name).pack_errors(models, target, words, preds, 2, None)
         outputs.append((words, preds, without))
     np.testing.assert_array_equal(outputs[0][0], outputs[1][0])
     np.testing.assert_array_equal(outputs[0][1], outputs[1][1])
@@ -156,7 +157,7 @@ def test_pack_errors_of_predictions_equals_the_oracle(
     outputs = []
     for name in (backend, "reference"):
         words = np.full((3, -(-n_samples // 1024) * 16), 0xDEADBEEF, np.uint64)
-        _dispatch.choose(name).pack_errors(models, target, words, None, 2, None)
+        kernels(name).pack_errors(models, target, words, None, 2, None)
         outputs.append(words)
     np.testing.assert_array_equal(*outputs)
 
@@ -173,7 +174,7 @@ def test_joint_agreement_equals_the_oracle(
     if backend == "reference" and n_models * n_samples > 100_000:
         n_samples = 700  # the oracle compares Python objects
     preds = rng.integers(0, 5, (n_models, n_samples), dtype=np.int16)
-    agreement = _dispatch.choose(backend).joint_agreement(list(preds), 0, 4, 2, None)
+    agreement = kernels(backend).joint_agreement(list(preds), 0, 4, 2, None)
     assert agreement.dtype == np.int64
     np.testing.assert_array_equal(agreement, agreement_by_comparing(preds))
 
@@ -192,7 +193,7 @@ def test_joint_agreement_of_any_integers(
     preds[2, ::3] = highest
     preds[3] = highest
     models = [preds[0], np.repeat(preds[1], 2)[::2], preds[2], *preds[3:]]
-    agreement = _dispatch.choose(backend).joint_agreement(models, lowest, highest, 2, None)
+    agreement = kernels(backend).joint_agreement(models, lowest, highest, 2, None)
     np.testing.assert_array_equal(agreement, agreement_by_comparing(preds))
 
 
@@ -200,9 +201,7 @@ def test_joint_agreement_over_many_blocks(fast_backend: str, rng: np.random.Gene
     preds = rng.integers(0, 40, (500, 1300), dtype=np.uint16)
     expected = sum((preds == k).astype(np.float32) @ (preds == k).T for k in range(40))
     for workers in (1, 2, 5):
-        agreement = _dispatch.choose(fast_backend).joint_agreement(
-            list(preds), 0, 39, workers, None
-        )
+        agreement = kernels(fast_backend).joint_agreement(list(preds), 0, 39, workers, None)
         np.testing.assert_array_equal(agreement, expected.astype(np.int64))
 
 
@@ -213,20 +212,21 @@ def test_few_models_on_many_samples_are_spread_over_samples(
     words = rng.integers(0, 2**64, (3, n_words), dtype=np.uint64)
     expected = _reference.joint_errors(words, 1, None)
     for workers in (1, 2, 7):
-        joint = _dispatch.choose(backend).joint_errors(words, workers, None)
+        joint = kernels(backend).joint_errors(words, workers, None)
         np.testing.assert_array_equal(joint, expected)
     preds = words.view(np.uint16)
     n_samples = preds.shape[1] - 5
     models = [row[:n_samples] % 50 for row in preds]
     if backend == "reference":
         models = [row[:1000] for row in models]
-    agreement = _dispatch.choose(backend).joint_agreement(models, 0, 49, 7, None)
+    agreement = kernels(backend).joint_agreement(models, 0, 49, 7, None)
     np.testing.assert_array_equal(agreement, agreement_by_comparing(np.array(models)))
 
 
+@pytest.mark.on_host
 def test_progress_counts_up_and_its_errors_come_out(fast_backend: str) -> None:
     seen: list[tuple[int, int]] = []
-    count = _dispatch.choose(fast_backend).joint_errors
+    count = kernels(fast_backend).joint_errors
     words = np.zeros((500, 2000), np.uint64)
     count(words, 2, lambda done, of: seen.append((done, of)))
     assert seen == sorted(seen)
@@ -246,7 +246,7 @@ def test_joint_errors_equals_the_oracle(
     backend: str, n_models: int, n_words: int, rng: np.random.Generator
 ) -> None:
     words = rng.integers(0, 2**64, (n_models, n_words), dtype=np.uint64)
-    joint = _dispatch.choose(backend).joint_errors(words, 2, None)
+    joint = kernels(backend).joint_errors(words, 2, None)
     assert joint.dtype == np.int64
     np.testing.assert_array_equal(joint, _reference.joint_errors(words, 1, None))
 
@@ -256,14 +256,15 @@ def test_joint_errors_over_many_blocks(backend: str, rng: np.random.Generator) -
     bits = np.unpackbits(words.view(np.uint8), axis=1).astype(np.float64)
     expected = (bits @ bits.T).astype(np.int64)
     for workers in (1, 2, 5):
-        joint = _dispatch.choose(backend).joint_errors(words, workers, None)
+        joint = kernels(backend).joint_errors(words, workers, None)
         np.testing.assert_array_equal(joint, expected)
 
 
+@pytest.mark.too_much_to_simulate
 def test_joint_errors_counts_past_32_bits(backend: str) -> None:
     row = np.full(2**25, 2**64 - 1, np.uint64)  # 2^31 samples, all wrong
     words = np.broadcast_to(row, (2, len(row)))
-    assert (_dispatch.choose(backend).joint_errors(words, 2, None) == 2**31).all()
+    assert (kernels(backend).joint_errors(words, 2, None) == 2**31).all()
 
 
 def test_two_threads_at_once(backend: str, rng: np.random.Generator) -> None:
@@ -284,7 +285,7 @@ def test_two_threads_at_once(backend: str, rng: np.random.Generator) -> None:
 
     seeds = rng.integers(0, 2**32, 8).tolist()
     with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda seed: count(_dispatch.choose(backend), seed), seeds))
+        results = list(pool.map(lambda seed: count(kernels(backend), seed), seeds))
     for seed, result in zip(seeds, results, strict=True):
         for ours, expected in zip(result, count(_reference, seed), strict=True):
             np.testing.assert_array_equal(ours, expected)

@@ -9,9 +9,9 @@
 #include <cstring>
 #include <memory>
 #include <new>
-#include <stdexcept>
 
 #include "ovcore/matrix_view.hpp"
+#include "require.hpp"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -20,10 +20,6 @@
 namespace ovcore::bindings {
 
 namespace py = pybind11;
-
-inline void require(bool holds, const char* what) {
-  if (!holds) throw std::invalid_argument(what);
-}
 
 // A matrix whose rows are contiguous. T is what the kernel calls an element of that size.
 template <class T>

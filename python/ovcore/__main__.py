@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from ovcore import _dispatch
 
         for key, value in _dispatch.info().items():
-            print(f"{key:<16} {value}")
+            print(f"{key:<18} {value}")
         return 0
 
     try:

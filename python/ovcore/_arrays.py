@@ -7,27 +7,44 @@ are looked up in ``sys.modules``.
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ovcore import _devices
+from ovcore._devices import DeviceArray, NoDeviceError, Place
+
 Array: TypeAlias = Any
 """An array of the caller's library: numpy.ndarray, or torch.Tensor where one was given."""
 
-_DLPACK_CPU = 1
+_DLPACK_CPU, _DLPACK_CUDA, _DLPACK_MANAGED = 1, 2, 13
 
 
 class Typed(NamedTuple):
-    """A numpy view and the name of its element type; bfloat16, which numpy lacks, as its bits."""
+    """A view of an array, and its element type; in host memory numpy's, bfloat16 as its bits."""
 
-    values: NDArray[Any]
+    values: NDArray[Any] | DeviceArray
     dtype: str
 
 
 def library_of(array: Array) -> str:
-    """Name of the library an array comes from: "torch", "cupy" or "numpy" (anything else)."""
+    """Library and GPU that results go back to: "numpy", "torch", "torch:cuda:0", "cupy:cuda:1".
+
+    Anything else is "numpy", or "cuda:0" on a GPU.
+    """
+    if _devices.is_device_array(array):
+        return str(array.place.library)
+    name, device = _name_of(array), device_of(array)
+    if not device.startswith("cuda"):
+        return name
+    return device if name == "numpy" else f"{name}:{device}"
+
+
+def _name_of(array: Array) -> str:
     torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
     if torch is not None and isinstance(array, torch.Tensor):
         return "torch"
@@ -37,29 +54,79 @@ def library_of(array: Array) -> str:
 
 
 def device_of(array: Array) -> str:
-    """Where an array lies, as its library writes it: "cpu", "cuda:0", ..."""
-    if library_of(array) == "torch":
+    """Where an array lies, as torch writes it: "cpu", "cuda:0", ..."""
+    if _name_of(array) == "torch":
         return str(array.device)
-    if library_of(array) == "cupy":
+    if _name_of(array) == "cupy":
         return f"cuda:{array.device.id}"
     if hasattr(array, "__dlpack_device__"):
         kind, index = array.__dlpack_device__()
+        if kind in (_DLPACK_CUDA, _DLPACK_MANAGED):
+            return f"cuda:{index}"
         return "cpu" if kind == _DLPACK_CPU else f"dlpack device ({int(kind)}, {index})"
+    if hasattr(array, "__cuda_array_interface__"):
+        try:
+            return f"cuda:{_devices.device_of(array.__cuda_array_interface__)}"
+        except ImportError:
+            return "cuda:0"  # refused later, for want of the module
     return "cpu"
 
 
+def is_on_gpu(array: Array) -> bool:
+    """Whether an array lies in the memory of an NVIDIA GPU."""
+    return device_of(array).startswith("cuda")
+
+
+def place(library: str) -> Place:
+    """GPU memory for arrays of a library, and the stream in force there now."""
+    device = _devices.device_number(library)
+    assert device is not None
+    name = library.partition(":")[0]
+    if name == "torch":
+        stream = sys.modules["torch"].cuda.current_stream(device).cuda_stream
+        return Place(library, device, stream, functools.partial(_torch_memory, device))
+    if name == "cupy":
+        cupy = sys.modules["cupy"]
+        with cupy.cuda.Device(device):
+            stream = cupy.cuda.get_current_stream().ptr
+        return Place(library, device, stream, functools.partial(_cupy_memory, device))
+    stream = _devices.LEGACY_STREAM
+    own = functools.partial(_devices.own_memory, device=device, stream=stream)
+    return Place(library, device, stream, own)
+
+
+def _torch_memory(device: int, n_bytes: int) -> tuple[int, object]:
+    torch = sys.modules["torch"]
+    memory = torch.empty(n_bytes, dtype=torch.uint8, device=f"cuda:{device}")
+    return memory.data_ptr(), memory
+
+
+def _cupy_memory(device: int, n_bytes: int) -> tuple[int, object]:
+    cupy = sys.modules["cupy"]
+    with cupy.cuda.Device(device):
+        memory = cupy.empty(n_bytes, dtype=np.uint8)
+    return memory.data.ptr, memory
+
+
 def view(array: Array, name: str) -> Typed:
-    """Sees an array in host memory as numpy does, without a copy.
+    """Sees an array in host memory as numpy does, or where it lies on a GPU; without a copy.
 
     Raises:
-        ValueError: the array lies on another device, or requires grad.
+        ValueError: the array lies on a device of another kind, or on a GPU that nothing here can
+            read, or requires grad.
         TypeError: it is not a plain dense array.
+        BufferError: its library does not export it.
     """
+    if _devices.is_device_array(array):
+        return Typed(array, array.dtype)
+    if _name_of(array) == "torch" and array.requires_grad:
+        raise ValueError(f"{name} requires grad: pass {name}.detach()")
+    if is_on_gpu(array):
+        seen = _view_on_gpu(array, name)
+        return Typed(seen, str(seen.dtype))
     _refuse_other_devices(array, name)
-    if library_of(array) == "torch":
+    if _name_of(array) == "torch":
         torch = sys.modules["torch"]
-        if array.requires_grad:
-            raise ValueError(f"{name} requires grad: pass {name}.detach()")
         try:
             if array.dtype == torch.bfloat16:
                 return Typed(array.view(torch.uint16).numpy(), "bfloat16")
@@ -73,11 +140,20 @@ def view(array: Array, name: str) -> Typed:
     return _typed(np.asarray(array))
 
 
+def view_on_host(array: Array, name: str) -> Typed:
+    """:func:`view` of few numbers; those on a GPU are copied."""
+    seen = view(array, name)
+    return seen._replace(values=on_host(seen.values))
+
+
 def adopt(data: Any, name: str) -> Array:
     """Data that tells its shape and element type: itself, or what it holds, not copied if it can.
 
-    Arrays of any library pass through; what offers ``__dlpack__`` alone, lists and tables are read.
+    Arrays of any library pass through; those on a GPU become views of theirs. What offers
+    ``__dlpack__`` alone, lists and tables are read.
     """
+    if is_on_gpu(data):
+        return view(data, name).values
     if hasattr(data, "shape") and hasattr(data, "dtype"):
         return data
     if hasattr(data, "__dlpack__"):
@@ -89,12 +165,29 @@ def adopt(data: Any, name: str) -> Array:
         raise ValueError(f"{name} cannot be read as an array: {error}") from error
 
 
+def _view_on_gpu(array: Array, name: str) -> DeviceArray:
+    """Through the compiled module; without it cupy's arrays stay what they are."""
+    advice = f"pass {name} in host memory (.cpu() in torch, .get() in cupy)"
+    try:
+        _devices.module().devices()
+    except ImportError as error:
+        if _name_of(array) == "cupy":  # numba's kernels take them
+            return array
+        raise NoDeviceError(
+            f"{name} is on {device_of(array)}, but this build of ovcore has no CUDA kernels "
+            f"({error}): install it with OVCORE_CUDA=ON where nvcc is, or {advice}"
+        ) from error
+    except RuntimeError as error:
+        raise NoDeviceError(f"{name} is on {device_of(array)}, but {error}: {advice}") from error
+    return _devices.view(array, place(library_of(array)), name)
+
+
 def _refuse_other_devices(array: Any, name: str) -> None:
     device = device_of(array)
     if device != "cpu":
         raise ValueError(
-            f"{name} is on {device}, but this build of ovcore computes on the CPU: "
-            f"pass {name} in host memory (.cpu() in torch, .get() in cupy)"
+            f"{name} is on {device}, where ovcore has no kernels: pass {name} in host memory "
+            "or on an NVIDIA GPU"
         )
 
 
@@ -122,15 +215,20 @@ def _typed(values: NDArray[Any]) -> Typed:
 
 
 def integers(array: Array, name: str) -> NDArray[np.integer[Any]]:
-    """:func:`view` of integers; refuses other types, also bfloat16, whose bits are integers."""
-    values, dtype = view(array, name)
+    """:func:`view_on_host` of integers; refuses other types, also bfloat16's bits."""
+    values, dtype = view_on_host(array, name)
     if dtype == "bfloat16" or (values.dtype.kind not in "iu" and values.size):
         raise TypeError(f"{name} must be integer, got {dtype}")
     return values
 
 
 def widen(array: Typed, rows: slice = slice(None)) -> NDArray[np.floating[Any]]:
-    """Those rows in float32 or float64; 16-bit floats are copied, others are not."""
+    """Those rows in float32 or float64; 16-bit floats are copied, others are not.
+
+    Raises:
+        NoDeviceError: the array lies on a GPU, and what is asked for is not computed there.
+    """
+    refuse_gpu(array.values, "the array", "this is computed")
     values = array.values[rows]
     if array.dtype == "bfloat16":
         return (values.astype(np.uint32) << 16).view(np.float32)
@@ -139,6 +237,99 @@ def widen(array: Typed, rows: slice = slice(None)) -> NDArray[np.floating[Any]]:
     return values
 
 
+def refuse_gpu(array: Array, name: str, what: str) -> None:
+    """Raises where an array on a GPU would have to be copied for something."""
+    if is_on_gpu(array):
+        raise NoDeviceError(
+            f"{name} is on {device_of(array)}, but {what} in host memory: "
+            f"pass {name} there (.cpu() in torch, .get() in cupy)"
+        )
+
+
+def rows_on_host(array: Typed, rows: slice) -> NDArray[np.floating[Any]]:
+    """:func:`widen` of rows that an error is told of, copied from wherever they lie."""
+    return widen(array._replace(values=on_host(array.values[rows])))
+
+
+def as_numpy(array: Array) -> NDArray[Any]:
+    """A result of ours, in host memory."""
+    return view_on_host(array, "the array").values
+
+
+def span(classes: Sequence[NDArray[np.integer[Any]] | DeviceArray]) -> tuple[int, int]:
+    """Lowest and highest of all models' classes."""
+    if _devices.is_device_array(classes[0]):
+        lowest, highest = _devices.module().class_span(list(classes))
+        return lowest, highest
+    return min(int(c.min()) for c in classes), max(int(c.max()) for c in classes)
+
+
+def on_host(array: NDArray[Any] | DeviceArray) -> NDArray[Any]:
+    """A view's values in host memory: itself, or a copy from the GPU, bfloat16 as its bits."""
+    if isinstance(array, np.ndarray):
+        return array
+    return array.numpy() if _devices.is_device_array(array) else array.get()
+
+
+def empty(shape: Sequence[int], dtype: str, library: str) -> NDArray[Any] | DeviceArray:
+    """A new array for kernels to fill, where arrays of a library are."""
+    device = _devices.device_number(library)
+    if device is None:
+        return np.empty(shape, dtype)
+    if _uses_numba(library):
+        with sys.modules["cupy"].cuda.Device(device):
+            return sys.modules["cupy"].empty(shape, dtype)
+    return _devices.empty(shape, dtype, place(library))
+
+
+def beside(values: NDArray[Any], library: str) -> NDArray[Any] | DeviceArray:
+    """Host values for kernels to read where arrays of a library are; copied if that is a GPU."""
+    device = _devices.device_number(library)
+    if device is None:
+        return values
+    if _uses_numba(library):
+        with sys.modules["cupy"].cuda.Device(device):
+            return sys.modules["cupy"].asarray(values)
+    return _devices.upload(values, place(library))
+
+
+def queued_now(array: DeviceArray) -> DeviceArray:
+    """An array on a GPU that was made in an earlier call, for work on the stream in force now."""
+    if not _devices.is_device_array(array):
+        return array
+    return _devices.at(array, place(array.place.library))
+
+
+def take(array: NDArray[Any] | DeviceArray, rows: NDArray[np.int64]) -> NDArray[Any] | DeviceArray:
+    """A copy of some rows."""
+    if isinstance(array, np.ndarray):
+        return np.take(array, rows, axis=0)
+    return array.take(rows) if _devices.is_device_array(array) else array[rows]
+
+
+def _uses_numba(library: str) -> bool:
+    """Whether arrays of cupy are what kernels take, as the compiled module is not there."""
+    if not library.startswith("cupy"):
+        return False
+    try:
+        _devices.module()
+    except ImportError:
+        return True
+    return False
+
+
 def in_library(values: NDArray[Any], library: str) -> Array:
-    """Hands a host result back as an array of the caller's library, without a copy."""
-    return sys.modules["torch"].from_numpy(values) if library == "torch" else values
+    """Hands a host result back as an array of the caller's library, where its arrays lie."""
+    device = _devices.device_number(library)
+    if library.startswith("torch"):
+        tensor = sys.modules["torch"].from_numpy(values)
+        return tensor if device is None else tensor.to(f"cuda:{device}")
+    return values if device is None else _handed_over(values, library)
+
+
+def _handed_over(values: NDArray[Any], library: str) -> Array:
+    if not library.startswith("cupy"):
+        return _devices.upload(values, place(library))
+    cupy = sys.modules["cupy"]
+    with cupy.cuda.Device(_devices.device_number(library)):
+        return cupy.asarray(values)

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ovcore import _arrays, _devices
+from ovcore._devices import DeviceArray
+
 ROW_WORDS = 16  # rows are padded with zeros to whole 128 bytes
 
 
@@ -27,9 +30,21 @@ def pack(values: NDArray[np.bool_]) -> NDArray[np.uint64]:
     return little.astype(np.uint64, copy=False)
 
 
+def shape_of(n_models: int, n_samples: int) -> tuple[int, int]:
+    """(M, W) of rows padded to whole 128 bytes."""
+    return n_models, -(-n_samples // (64 * ROW_WORDS)) * ROW_WORDS
+
+
+def empty_in(library: str, n_models: int, n_samples: int) -> NDArray[np.uint64] | DeviceArray:
+    """:func:`empty`, or words not yet written on a library's GPU."""
+    if _devices.device_number(library) is None:
+        return empty(n_models, n_samples)
+    return _arrays.empty(shape_of(n_models, n_samples), "uint64", library)
+
+
 def empty(n_models: int, n_samples: int) -> NDArray[np.uint64]:
     """(M, W) zeros, rows padded to whole 128 bytes, the first at a multiple of 64."""
-    shape = n_models, -(-n_samples // (64 * ROW_WORDS)) * ROW_WORDS
+    shape = shape_of(n_models, n_samples)
     size = shape[0] * shape[1]
     words = np.zeros(size + 7, np.uint64)
     first = -words.ctypes.data % 64 // 8

@@ -27,7 +27,8 @@ class Candidates(NamedTuple):
 
     The classes of a sample are its target and each model's prediction, ascending. Any other class
     scores at most ``outside``, so that a winner among the listed ones often is the winner of all.
-    Samples for which all models predict the same need no list: so does any ensemble of them.
+    Samples for which all models predict the same need no list: so does any ensemble of them. Of
+    logits on a GPU all arrays are there.
     """
 
     samples: NDArray[np.int64]  # (S,) ascending

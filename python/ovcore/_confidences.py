@@ -5,20 +5,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _dispatch, _inputs, _progress
+from ovcore import _arrays, _dispatch, _inputs, _progress
+from ovcore._devices import DeviceArray
 from ovcore._inputs import Logits
 
 
 def confidences(
     inputs: Logits, temperature: NDArray[np.float64]
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:  # (M, N) each
-    """Predictions, and the largest softmax(z / T) of each sample; refuses what has none."""
+) -> tuple[NDArray[np.int32], NDArray[np.float32] | DeviceArray]:  # (M, N) each
+    """Predictions, and the largest softmax(z / T) of each sample; refuses what has none.
+
+    Confidences are where the logits are.
+    """
     shape = (len(inputs.models), inputs.n_samples)
-    preds, confidence = np.empty(shape, np.int32), np.empty(shape, np.float32)
+    preds = _arrays.empty(shape, "int32", inputs.library)
+    confidence = _arrays.empty(shape, "float32", inputs.library)
     workers = _dispatch.count_workers(None)
     with _progress.bar("confidences") as progress:
-        kernel = _dispatch.choose(None).confidences
+        kernel = _dispatch.choose(None, inputs.library).confidences
         kernel(inputs.models, temperature, preds, confidence, workers, progress)
-    for m, without in enumerate(preds < 0):
+    predicted = _arrays.on_host(preds)
+    for m, without in enumerate(predicted < 0):
         _inputs.refuse_samples(m, without)
-    return preds, confidence
+    return predicted, confidence

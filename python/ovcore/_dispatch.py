@@ -1,7 +1,8 @@
 """The one file that knows that backends exist.
 
-An explicit choice (``backend=``, else the environment variable ``OVCORE_BACKEND``) is taken or
-refused, never replaced. Without one the first rung of the ladder that can run here is taken.
+The arrays decide the device, and so the ladder. An explicit choice (``backend=``, else the
+environment variable ``OVCORE_BACKEND``) is taken or refused, never replaced. Without one the first
+rung of the ladder that can run here is taken.
 """
 
 from __future__ import annotations
@@ -17,15 +18,19 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ovcore import _devices
 from ovcore._arrays import Typed
 from ovcore._candidates import Candidates, Scored
 from ovcore._progress import Progress
 
 _LADDER = ("native", "numba")  # "reference" runs only when named
+_GPU_LADDER = ("cuda", "numba-cuda")
 _MOST_WORKERS = 1024
 _WHY_MISSING = {
     "native": "the compiled core is not installed (no C++ compiler was found at installation)",
     "numba": "numba cannot be imported (pip install 'ovcore[numba]')",
+    "cuda": "its module is not built (it is where nvcc and a driver are, or OVCORE_CUDA=ON)",
+    "numba-cuda": "it needs cupy, and numba with numba-cuda (pip install 'ovcore[cuda]')",
 }
 
 
@@ -130,22 +135,33 @@ class BackendUnavailableError(RuntimeError):
     """The backend asked for cannot run here, or none can; the message says why."""
 
 
-def choose(name: str | None = None) -> Backend:
-    """The backend called ``name``, or the one in force where name is None.
+def choose(name: str | None = None, library: str = "numpy") -> Backend:
+    """The backend called ``name``, or the one in force where name is None, for some arrays.
+
+    Args:
+        name: of the backend.
+        library: whose arrays it is to read, see :func:`ovcore._arrays.library_of`.
 
     Raises:
         ValueError: there is no backend of that name.
-        BackendUnavailableError: it cannot run here.
+        BackendUnavailableError: it cannot run here, or does not read such arrays.
     """
+    device = _devices.device_number(library)
     asked = name or os.environ.get("OVCORE_BACKEND")
     if asked:
-        known = (*_LADDER, "reference")
+        known = (*_LADDER, *_GPU_LADDER, "reference")
         if asked not in known:
             source = "backend" if name else "OVCORE_BACKEND"
             raise ValueError(f"{source} must be one of {', '.join(known)}: got {asked!r}")
+        if (asked in _GPU_LADDER) != (device is not None):
+            reads = "on NVIDIA GPUs" if asked in _GPU_LADDER else "in host memory"
+            there = "in host memory" if device is None else f"on cuda:{device}"
+            raise BackendUnavailableError(
+                f"backend {asked!r} reads arrays {reads}, but these are {there}"
+            )
         return _load(asked)
     problems = []
-    for rung in _LADDER:
+    for rung in _LADDER if device is None else _GPU_LADDER:
         try:
             return _load(rung)
         except BackendUnavailableError as error:
@@ -156,12 +172,17 @@ def choose(name: str | None = None) -> Backend:
 @functools.cache
 def _load(name: str) -> Backend:
     try:
-        module = importlib.import_module(f"ovcore._{name}")
+        module = importlib.import_module(f"ovcore._{name.replace('-', '_')}")
     except ImportError as error:
         why = _WHY_MISSING.get(name, "it cannot be imported")
         raise BackendUnavailableError(f"backend {name!r} cannot run: {why}: {error}") from error
     if name == "native":
         module.instruction_set()  # an OVCORE_ISA that this chip lacks is refused here
+    if name in _GPU_LADDER:
+        try:
+            module.devices()
+        except RuntimeError as error:
+            raise BackendUnavailableError(f"backend {name!r} cannot run: {error}") from error
     return cast(Backend, module)
 
 
@@ -206,7 +227,11 @@ def info() -> dict[str, str]:
     except (BackendUnavailableError, RuntimeError, ValueError) as error:
         chosen = f"none: {error}"
     found["backend in use"] = chosen
-    found["cuda module"] = "missing: this version of ovcore computes on the CPU only"
+    for name in _GPU_LADDER:
+        try:
+            found[f"backend {name}"] = "; ".join(cast(Any, _load(name)).devices())
+        except BackendUnavailableError as error:
+            found[f"backend {name}"] = f"missing: {error}"
     for package in ("numpy", "numba", "torch", "cupy", "scikit-learn", "safetensors"):
         try:
             found[package] = metadata.version(package)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ovcore import _arrays
 from ovcore._arrays import Array, Typed
+from ovcore._devices import DeviceArray
 from ovcore.topk import TopK
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -26,15 +27,25 @@ class Logits(NamedTuple):
     library: str
     ignored: NDArray[np.bool_] | None  # (N,) samples to leave out; their target reads 0
 
+    @property
+    def labels(self) -> NDArray[np.int64] | DeviceArray:
+        """The target where kernels read it: on a GPU a copy."""
+        return _arrays.beside(self.target, self.library)
+
 
 class Preds(NamedTuple):
     """Checked predictions of M models on the N samples that are not ignored."""
 
-    models: list[NDArray[np.integer]]  # M arrays (N,)
+    models: list[NDArray[np.integer] | DeviceArray]  # M arrays (N,)
     target: NDArray[np.int64]  # (N,), each >= 0
     n_samples: int
     library: str
     absent: dict[int, NDArray[np.bool_]]  # (N,) samples that a model has no prediction for
+
+    @property
+    def labels(self) -> NDArray[np.int64] | DeviceArray:
+        """The target where kernels read it: on a GPU a copy."""
+        return _arrays.beside(self.target, self.library)
 
 
 def read(
@@ -57,8 +68,8 @@ def read(
         TypeError: an element type that is neither floating nor integer, or not the one expected.
         ValueError: a wrong shape, no model, no sample, mixed devices, a target out of range.
     """
+    _refuse_mixed_devices(data, name, target)
     arrays = _split(data, name)
-    _refuse_mixed_devices([*arrays, target], [*_names(arrays, name), "target"])
     labels = _read_target(target)
     n_samples = _shape_of(arrays, name)[0]
     if n_samples != len(labels):
@@ -70,8 +81,8 @@ def read_predictions(
     data: Array | TopK | Sequence[Array | TopK], *, name: str = "preds_or_logits"
 ) -> Logits | Preds:
     """Like :func:`read` where nobody asks what is right: every target reads 0."""
+    _refuse_mixed_devices(data, name)
     arrays = _split(data, name)
-    _refuse_mixed_devices(arrays, _names(arrays, name))
     return _read(arrays, np.zeros(_shape_of(arrays, name)[0], np.int64), None, name)
 
 
@@ -124,7 +135,7 @@ def read_temperature(
 def read_numbers(data: Any, name: str, expected: str) -> NDArray[np.float64]:
     """Real numbers of any shape; not text, truth values or complex numbers."""
     try:
-        given = _arrays.view(_arrays.adopt(data, name), name)
+        given = _arrays.view_on_host(_arrays.adopt(data, name), name)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be {expected}: {error}") from error
     if given.dtype != "bfloat16" and given.values.dtype.kind not in "iuf":
@@ -211,10 +222,6 @@ def _shape_of(arrays: Sequence[Array | TopK], name: str) -> tuple[int, ...]:
     return shapes[0]
 
 
-def _names(arrays: Sequence[Array | TopK], name: str) -> list[str]:
-    return [f"{name}[{m}]" for m in range(len(arrays))]
-
-
 def _read_model(array: Array, name: str) -> Typed:
     """One model's logits (N, K) as kernels read them."""
     model = _arrays.view(array, name)
@@ -223,12 +230,13 @@ def _read_model(array: Array, name: str) -> Typed:
         raise TypeError(
             f"{name} has two axes, so (N, K) logits in {', '.join(_FLOATS)}: got {model.dtype}"
         )
-    if not values.dtype.isnative:
-        raise TypeError(
-            f"{name} is in foreign byte order ({values.dtype.str}); pass a converted copy"
-        )
-    if not values.flags.aligned:
-        raise ValueError(f"{name} is not aligned to its elements; pass a copy")
+    if isinstance(values, np.ndarray):
+        if not values.dtype.isnative:
+            raise TypeError(
+                f"{name} is in foreign byte order ({values.dtype.str}); pass a converted copy"
+            )
+        if not values.flags.aligned:
+            raise ValueError(f"{name} is not aligned to its elements; pass a copy")
     if values.shape[1] > 1 and values.strides[1] != values.itemsize:
         raise ValueError(
             f"{name} is not contiguous along classes "
@@ -245,14 +253,14 @@ def _read_preds(
     name: str,
 ) -> Preds:
     keep = None if ignored is None else ~ignored
-    models: list[NDArray[np.integer]] = []
+    models: list[NDArray[np.integer] | DeviceArray] = []
     absent: dict[int, NDArray[np.bool_]] = {}
     for m, array in enumerate(arrays):
         if isinstance(array, TopK):
             classes = array.predictions()
         elif len(array.shape) == 1:
             classes, dtype = _arrays.view(array, f"{name}[{m}]")
-            if classes.dtype.kind not in "iu" or dtype == "bfloat16":
+            if not dtype.startswith(("int", "uint")):
                 raise TypeError(f"{name}[{m}] has one axis, so integer classes: got {dtype}")
         else:
             raise TypeError(
@@ -260,19 +268,25 @@ def _read_preds(
                 "pass the same kind for all models"
             )
         if keep is not None:
-            classes = classes[keep]
+            classes = _arrays.take(classes, np.flatnonzero(keep))
         if isinstance(array, TopK) and (classes < 0).any():
             absent[m] = classes < 0
-        models.append(np.require(classes, classes.dtype.newbyteorder("="), ["A"]))
+        if isinstance(classes, np.ndarray):
+            classes = np.require(classes, classes.dtype.newbyteorder("="), ["A"])
+        models.append(classes)
     target = labels if keep is None else labels[keep]
     return Preds(models, target, len(target), library, absent)
+
+
+def _is_sequence_of_arrays(data: object) -> bool:
+    return isinstance(data, list | tuple) and any(_is_array(array) for array in data)
 
 
 def _split(data: Array | TopK | Sequence[Array | TopK], name: str) -> list[Array | TopK]:
     """The M arrays of one model each."""
     if isinstance(data, list | tuple) and len(data) == 0:
         raise ValueError(f"{name} has no models")
-    if isinstance(data, list | tuple) and any(_is_array(array) for array in data):
+    if _is_sequence_of_arrays(data):
         arrays = [
             array if isinstance(array, TopK) else _arrays.adopt(array, f"{name}[{m}]")
             for m, array in enumerate(data)
@@ -302,7 +316,7 @@ def _split(data: Array | TopK | Sequence[Array | TopK], name: str) -> list[Array
 
 
 def _is_array(data: object) -> bool:
-    return hasattr(data, "shape") or hasattr(data, "__dlpack__")
+    return any(hasattr(data, a) for a in ("shape", "__dlpack__", "__cuda_array_interface__"))
 
 
 def _library_of(array: Array | TopK) -> str:
@@ -336,8 +350,16 @@ def _check_range(
         )
 
 
-def _refuse_mixed_devices(arrays: Sequence[Array | TopK], names: Sequence[str]) -> None:
-    devices = ["cpu" if isinstance(a, TopK) else _arrays.device_of(a) for a in arrays]
-    for device, name in zip(devices, names, strict=True):
-        if device != devices[0]:
-            raise ValueError(f"{names[0]} is on {devices[0]} but {name} is on {device}")
+def _refuse_mixed_devices(data: Any, name: str, target: Array | None = None) -> None:
+    if _is_sequence_of_arrays(data):
+        named = [(f"{name}[{m}]", array) for m, array in enumerate(data)]
+    else:
+        named = [(name, data)]
+    if target is not None:
+        named.append(("target", target))
+    first, device = named[0][0], _arrays.device_of(named[0][1])
+    for other, array in named:
+        if _arrays.device_of(array) != device:
+            raise ValueError(
+                f"{first} is on {device} but {other} is on {_arrays.device_of(array)}"
+            )

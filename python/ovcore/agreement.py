@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ovcore import _arrays, _dispatch, _inputs, _progress
 from ovcore._arrays import Array, Typed
+from ovcore._devices import DeviceArray
 from ovcore._inputs import Logits, Preds
 from ovcore._tables import Values, replace_undefined
 from ovcore.errors import ErrorBits, JointErrors
@@ -37,7 +38,7 @@ def joint_agreement(
 
     Args:
         preds_or_logits: as in :func:`ovcore.pack_errors`.
-        backend: "native", "numba" or "reference"; default: the best that can run.
+        backend: as in :func:`ovcore.pack_errors`.
         workers: threads; default: all cores.
 
     Raises:
@@ -93,7 +94,7 @@ def same_wrong_answer(
             other: two models that both answer -1 give the same.
         target: (N,) integer classes.
         ignore_index: samples whose target is this are dropped for all models.
-        backend: "native", "numba" or "reference"; default: the best that can run.
+        backend: as in :func:`ovcore.pack_errors`.
         workers: threads; default: all cores.
 
     Raises:
@@ -105,7 +106,7 @@ def same_wrong_answer(
     """
     inputs = _inputs.read(preds_or_logits, target, ignore_index=ignore_index)
     errors, classes = _pack(inputs, backend, workers)
-    same = _joint_agreement(classes, backend, workers)
+    same = _joint_agreement(classes, inputs.library, backend, workers)
     counts = JointErrors.from_errors(errors, backend=backend, workers=workers)
     n_wrong = counts.n_wrong()
     same -= counts.n_samples - n_wrong[:, None] - n_wrong + counts.joint  # less n11
@@ -152,6 +153,7 @@ def capa(
     parts = probs if isinstance(probs, list | tuple) else [probs]
     if any(isinstance(part, TopK) for part in parts):
         raise TypeError("capa needs the probabilities of all classes, got stored top-k outputs")
+    _arrays.refuse_gpu(parts[0], "probs", "capa is computed")
     inputs = _inputs.read(probs, target, name="probs")
     options = _read_options(n_options, inputs)
     if isinstance(inputs, Logits):
@@ -171,30 +173,36 @@ def _agreement_of(
 ) -> tuple[NDArray[np.int64], Logits | Preds]:
     """(M, M) agreement of what was given, and the checked inputs."""
     inputs = _inputs.read_predictions(preds_or_logits)
-    return _joint_agreement(_pack(inputs, backend, workers)[1], backend, workers), inputs
+    classes = _pack(inputs, backend, workers)[1]
+    return _joint_agreement(classes, inputs.library, backend, workers), inputs
 
 
 def _pack(
     inputs: Logits | Preds, backend: str | None, workers: int | None
-) -> tuple[ErrorBits, Sequence[NDArray[np.integer]]]:
+) -> tuple[ErrorBits, Sequence[NDArray[np.integer] | DeviceArray]]:
     """Error bits, and what M models predict on the samples that are not ignored."""
     preds = None
     if isinstance(inputs, Logits):
-        preds = np.empty((len(inputs.models), inputs.n_samples), np.int32)
+        preds = _arrays.empty((len(inputs.models), inputs.n_samples), "int32", inputs.library)
     errors = pack(inputs, preds=preds, nan_policy=None, backend=backend, workers=workers)
     if isinstance(inputs, Preds):
         return errors, inputs.models
     assert preds is not None
-    return errors, list(preds if inputs.ignored is None else preds[:, ~inputs.ignored])
+    if inputs.ignored is None:
+        return errors, list(preds)
+    keep = np.flatnonzero(~inputs.ignored)
+    return errors, [_arrays.take(row, keep) for row in preds]
 
 
 def _joint_agreement(
-    classes: Sequence[NDArray[np.integer]], backend: str | None, workers: int | None
+    classes: Sequence[NDArray[np.integer] | DeviceArray],
+    library: str,
+    backend: str | None,
+    workers: int | None,
 ) -> NDArray[np.int64]:
-    kernel = _dispatch.choose(backend).joint_agreement
+    kernel = _dispatch.choose(backend, library).joint_agreement
     threads = _dispatch.count_workers(workers)
-    lowest = min(int(model.min()) for model in classes)
-    highest = max(int(model.max()) for model in classes)
+    lowest, highest = _arrays.span(classes)
     if highest - lowest >= _MOST_CLASSES or highest > np.iinfo(np.int64).max:
         raise ValueError(
             f"classes must span at most {_MOST_CLASSES:,} values below 2^63, "
@@ -246,7 +254,7 @@ def _overlap_of_classes(inputs: Preds, options: NDArray[np.int64]) -> tuple[Valu
     for m, classes in enumerate(inputs.models):
         _refuse_other_classes(classes, options, f"probs[{m}]")
     right = [np.count_nonzero(classes == inputs.target) for classes in inputs.models]
-    agreement = _joint_agreement(inputs.models, None, None)
+    agreement = _joint_agreement(inputs.models, inputs.library, None, None)
     return agreement / inputs.n_samples, np.array(right) / inputs.n_samples
 
 

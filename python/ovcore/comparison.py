@@ -97,8 +97,8 @@ class Comparison:
         columns: dict[str, Any] = {
             "model_a": names[a],
             "model_b": names[b],
-            "accuracy_a": np.asarray(self.accuracy)[a],
-            "accuracy_b": np.asarray(self.accuracy)[b],
+            "accuracy_a": _arrays.as_numpy(self.accuracy)[a],
+            "accuracy_b": _arrays.as_numpy(self.accuracy)[b],
         }
         matrices = {
             "error_inconsistency": self.error_inconsistency,
@@ -109,7 +109,9 @@ class Comparison:
             "conversion_rate": ensemble.conversion_rate,
             "rescue_rate": ensemble.rescue_rate,
         }
-        return pd.DataFrame(columns | {key: np.asarray(m)[a, b] for key, m in matrices.items()})
+        return pd.DataFrame(
+            columns | {key: _arrays.as_numpy(m)[a, b] for key, m in matrices.items()}
+        )
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Error inconsistency of all pairs as a heatmap, similar models side by side.
@@ -123,7 +125,7 @@ class Comparison:
             side = max(4.0, 0.22 * len(self.models) + 2.5)
             _, ax = plt.subplots(figsize=(side + 1, side), layout="constrained")
         order = self.clustered_order()
-        matrix = np.asarray(self.error_inconsistency)[np.ix_(order, order)]
+        matrix = _arrays.as_numpy(self.error_inconsistency)[np.ix_(order, order)]
         image = ax.imshow(matrix, cmap="viridis", vmin=0)
         names = [self.models[m] for m in order]
         ax.set_xticks(range(len(names)), names, rotation=90)
@@ -143,7 +145,7 @@ class Comparison:
 
         if len(self.models) < 3:
             return np.arange(len(self.models))
-        distance = squareform(np.asarray(self.error_inconsistency), checks=False)
+        distance = squareform(_arrays.as_numpy(self.error_inconsistency), checks=False)
         tree = linkage(distance, "average", optimal_ordering=True)
         order: NDArray[np.int64] = leaves_list(tree).astype(np.int64)
         return order

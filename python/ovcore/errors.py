@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ovcore import _arrays, _bits, _counts, _dispatch, _progress
 from ovcore._arrays import Array
+from ovcore._devices import DeviceArray
 
 __all__ = ["ErrorBits", "JointErrors"]
 
@@ -32,22 +33,23 @@ class ErrorBits:
 
     Attributes:
         words: (M, W) uint64; bit n % 64 of ``words[m, n // 64]`` is 1 where model m is wrong on
-            sample n; zero past the last sample.
+            sample n; zero past the last sample. Of models on a GPU a copy that cannot be written.
         present: (M, W) uint64, 1 where model m has sample n, or None where every model has all.
         n_samples: N.
-        library: the library that results come back in ("numpy" or "torch").
+        library: where results come back: "numpy", "torch", "torch:cuda:0", "cupy:cuda:0", ...
     """
 
     def __init__(
         self,
-        words: NDArray[np.uint64],
+        words: NDArray[np.uint64] | DeviceArray,
         n_samples: int,
         *,
         present: NDArray[np.uint64] | None = None,
         library: str = "numpy",
     ) -> None:
         _counts.check_size(n_samples)
-        self.words = _bits.checked(words, n_samples, "words")
+        self._on_gpu = words if _arrays.is_on_gpu(words) else None
+        self._words = None if _arrays.is_on_gpu(words) else _bits.checked(words, n_samples, "words")
         self.present = None
         if present is not None:
             self.present = _bits.checked(present, n_samples, "present")
@@ -59,9 +61,23 @@ class ErrorBits:
         self.library = library
 
     @property
+    def words(self) -> NDArray[np.uint64]:
+        """(M, W) error bits; see the class."""
+        if self._words is None:
+            self._words = _arrays.on_host(self._on_gpu)
+            self._words.flags.writeable = False  # or the two would differ
+        return self._words
+
+    def words_in_place(self) -> NDArray[np.uint64] | DeviceArray:
+        """The error bits where their kernels read them."""
+        if self._on_gpu is None:
+            return _arrays.beside(self.words, self.library)
+        return _arrays.queued_now(self._on_gpu)
+
+    @property
     def n_models(self) -> int:
         """Number of models, M."""
-        return len(self.words)
+        return len(self.words if self._on_gpu is None else self._on_gpu)
 
     def n_wrong(self) -> NDArray[np.int64]:
         """(M,) samples that each model gets wrong."""
@@ -154,7 +170,7 @@ class JointErrors:
         shared: (M, M) int64, samples that both models have; None where every model has all.
         wrong_shared: (M, M) int64, ``[i, j]``: samples that model i gets wrong among those that
             model j has; None where every model has all.
-        library: the library that results come back in ("numpy" or "torch").
+        library: where results come back: "numpy", "torch", "torch:cuda:0", "cupy:cuda:0", ...
     """
 
     def __init__(
@@ -201,17 +217,20 @@ class JointErrors:
 
         Args:
             errors: error bits of M models.
-            backend: "native", "numba" or "reference"; default: the best that can run.
+            backend: "native", "numba" or "reference", on a GPU "cuda" or "numba-cuda"; default: the
+                best that can run.
             workers: threads; default: all cores.
         """
         if not isinstance(errors, ErrorBits):
             raise TypeError(f"expected ErrorBits, got {type(errors).__name__}")
-        count = _dispatch.choose(backend).joint_errors
+        count = _dispatch.choose(backend, errors.library).joint_errors
         threads = _dispatch.count_workers(workers)
         m = errors.n_models
-        rows = errors.words
-        if errors.present is not None:
-            rows = np.concatenate([errors.words, errors.present])
+        if errors.present is None:
+            rows = errors.words_in_place()
+        else:
+            both = np.concatenate([errors.words, errors.present])
+            rows = _arrays.beside(both, errors.library)
         with _progress.bar("joint errors") as progress:
             joint = count(rows, threads, progress)
         shared = wrong_shared = None

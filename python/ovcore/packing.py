@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _bits, _dispatch, _inputs, _progress
+from ovcore import _arrays, _bits, _dispatch, _inputs, _progress
 from ovcore._arrays import Array
+from ovcore._devices import DeviceArray
 from ovcore._inputs import Logits, Preds
 from ovcore.errors import ErrorBits
 from ovcore.topk import TopK
@@ -36,13 +37,15 @@ def pack_errors(
             integer type; or :class:`ovcore.TopK`. numpy arrays and memory maps, torch CPU tensors,
             arrays of other libraries with ``__dlpack__``; bfloat16 from torch and ml_dtypes. Read
             where they lie, without a converted copy, so a memory map may be larger than memory. A
-            negative prediction is always wrong.
+            negative prediction is always wrong. Arrays of torch, cupy and others on an NVIDIA GPU
+            are read there; the target must be there, too.
         target: (N,) integer classes.
         nan_policy: what to do with rows of logits that have no prediction (a NaN among them, or
             -inf throughout). "raise" refuses them; "omit" leaves such a sample out of that model's
             counts, and of every pair's that the model is in.
         ignore_index: samples whose target is this are dropped for all models.
-        backend: "native", "numba" or "reference"; default: the best that can run.
+        backend: "native", "numba" or "reference", on a GPU "cuda" or "numba-cuda"; default: the
+            best that can run.
         workers: threads; default: all cores.
 
     Returns:
@@ -67,7 +70,7 @@ def pack_errors(
 def pack(
     inputs: Logits | Preds,
     *,
-    preds: NDArray[np.int32] | None = None,
+    preds: NDArray[np.int32] | DeviceArray | None = None,
     nan_policy: str | None = "raise",
     numbers: Sequence[int] | NDArray[np.int64] | None = None,
     backend: str | None = None,
@@ -79,15 +82,15 @@ def pack(
     """
     if nan_policy not in ("raise", "omit", None):
         raise ValueError(f"nan_policy must be 'raise' or 'omit', got {nan_policy!r}")
-    kernel = _dispatch.choose(backend).pack_errors
+    kernel = _dispatch.choose(backend, inputs.library).pack_errors
     threads = _dispatch.count_workers(workers)
-    words = _bits.empty(len(inputs.models), inputs.n_samples)
+    words = _bits.empty_in(inputs.library, len(inputs.models), inputs.n_samples)
     with _progress.bar("pack errors") as progress:
         if isinstance(inputs, Preds):
-            kernel(inputs.models, inputs.target, words, None, threads, progress)
+            kernel(inputs.models, inputs.labels, words, None, threads, progress)
             absent = inputs.absent
         else:
-            without = kernel(inputs.models, inputs.target, words, preds, threads, progress)
+            without = kernel(inputs.models, inputs.labels, words, preds, threads, progress)
             absent = {
                 m: _rows_without_prediction(inputs, m, preds, backend, threads)
                 for m, count in enumerate(without)
@@ -100,6 +103,7 @@ def pack(
             _inputs.refuse_samples(m if numbers is None else int(numbers[m]), rows, advice=advice)
     present = None
     if absent:
+        words = _arrays.on_host(words)
         present = _bits.full(len(words), inputs.n_samples, words.shape[1]).copy()
         for m, rows in absent.items():
             present[m] = _bits.pack(~rows[None])
@@ -108,7 +112,7 @@ def pack(
         return ErrorBits(words, inputs.n_samples, present=present, library=inputs.library)
     keep = ~inputs.ignored
     return ErrorBits(
-        _bits.compress(words, keep),
+        _bits.compress(_arrays.on_host(words), keep),
         int(keep.sum()),
         present=None if present is None else _bits.compress(present, keep),
         library=inputs.library,
@@ -116,15 +120,19 @@ def pack(
 
 
 def _rows_without_prediction(
-    inputs: Logits, m: int, preds: NDArray[np.int32] | None, backend: str | None, threads: int
+    inputs: Logits,
+    m: int,
+    preds: NDArray[np.int32] | DeviceArray | None,
+    backend: str | None,
+    threads: int,
 ) -> NDArray[np.bool_]:
     """(N,) the rows of one model that have none; without ``preds`` its logits are read again."""
     if preds is None:
-        found = np.empty((1, inputs.n_samples), np.int32)
-        words = _bits.empty(1, inputs.n_samples)
-        kernel = _dispatch.choose(backend).pack_errors
-        kernel(inputs.models[m : m + 1], inputs.target, words, found, threads, None)
+        found = _arrays.empty((1, inputs.n_samples), "int32", inputs.library)
+        words = _bits.empty_in(inputs.library, 1, inputs.n_samples)
+        kernel = _dispatch.choose(backend, inputs.library).pack_errors
+        kernel(inputs.models[m : m + 1], inputs.labels, words, found, threads, None)
     else:
         found = preds[m : m + 1]
-    without = found[0] < 0
+    without = _arrays.on_host(found)[0] < 0
     return without if inputs.ignored is None else without & ~inputs.ignored

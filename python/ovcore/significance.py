@@ -108,7 +108,7 @@ def adjust_p_values(p_values: Array, method: str) -> Array:
     array([0.03, 0.04, 0.04])
     """
     _check_adjustment(method, "method")
-    given = _arrays.view(_arrays.adopt(p_values, "p_values"), "p_values")
+    given = _arrays.view_on_host(_arrays.adopt(p_values, "p_values"), "p_values")
     if given.dtype not in ("bfloat16", "float16", "float32", "float64"):
         raise TypeError(f"p_values must be floating, got {given.dtype}")
     shape = given.values.shape

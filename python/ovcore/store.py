@@ -90,7 +90,7 @@ class StoreWriter:
         self.path = Path(path)
         if self.path.exists():
             raise FileExistsError(f"a store or another file is already at {self.path}")
-        self._target = _arrays.view(target, "target").values
+        self._target = _arrays.view_on_host(target, "target").values
         if self._target.ndim != 1 or self._target.dtype.kind not in "iu":
             raise ValueError(
                 f"target must be (N,) integers, got {self._target.dtype} {self._target.shape}"
@@ -161,7 +161,7 @@ class StoreWriter:
 
     def _checked(self, array: Array, name: str) -> NDArray[np.floating[Any]]:
         """The array as it is written: contiguous, in native byte order."""
-        values, dtype = _arrays.view(array, name)
+        values, dtype = _arrays.view_on_host(array, name)
         if values.ndim != 2 or len(values) != len(self._target) or dtype not in _FLOATS:
             raise ValueError(
                 f"{name} must be {', '.join(_FLOATS)} with {len(self._target)} rows, "

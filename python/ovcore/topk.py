@@ -41,6 +41,8 @@ class TopK:
             self.n_classes = operator.index(n_classes)
         except TypeError:
             raise TypeError(f"n_classes must be an integer, got {n_classes!r}") from None
+        for array, name in ((classes, "classes"), (probs, "probs")):
+            _arrays.refuse_gpu(array, name, "stored outputs are read")
         self.library = _arrays.library_of(classes)
         self._classes: NDArray[Any] = _arrays.integers(_arrays.adopt(classes, "classes"), "classes")
         self._probs = _arrays.view(_arrays.adopt(probs, "probs"), "probs")

@@ -172,7 +172,8 @@ def top_label(
     inputs: Logits, temperature: NDArray[np.float64], n_bins: int, binning: str
 ) -> Iterator[Bins]:
     """Bins of each model's samples by its confidence in what it predicts."""
-    preds, confidence = confidences(inputs, temperature)
+    preds, found = confidences(inputs, temperature)
+    confidence = _arrays.on_host(found)
     for m, predicted in enumerate(preds):
         yield _bin(confidence[m].astype(np.float64), predicted == inputs.target, n_bins, binning)
 

@@ -103,10 +103,10 @@ def mean_nll(
     only where a mean is not finite: one such sample makes it so.
     """
     beta = 1 / np.maximum(temperature, np.finfo(np.float64).tiny)  # finite
-    kernel = _dispatch.choose(None).temperature_nll
+    kernel = _dispatch.choose(None, inputs.library).temperature_nll
     with _progress.bar("likelihood") as progress:
         workers = _dispatch.count_workers(None)
-        sums = kernel(inputs.models, inputs.target, beta, workers, progress)
+        sums = kernel(inputs.models, inputs.labels, beta, workers, progress)
     for m in np.flatnonzero(~np.isfinite(sums).all(axis=1)):
         refuse(inputs.models[m], int(m), inputs.target, lack or LIKELIHOOD)
         if not np.isfinite(sums[m, 0]):
@@ -180,5 +180,5 @@ FINITE_LIKELIHOOD = Lack(
 
 def refuse(model: Typed, m: int, target: NDArray[np.int64], lack: Lack) -> None:
     """Raises where samples of model ``m`` lack something, and says how many and which is first."""
-    lacking = [lack.of(_arrays.widen(model, rows), target[rows]) for rows in blocks(model)]
+    lacking = [lack.of(_arrays.rows_on_host(model, rows), target[rows]) for rows in blocks(model)]
     _inputs.refuse_samples(m, np.concatenate(lacking), lack.what)

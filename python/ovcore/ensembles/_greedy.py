@@ -227,7 +227,7 @@ def _read_holdout(
         rng = np.random.default_rng(_inputs.integer(seed, "seed"))
         held_out[rng.permutation(n_samples)[:count]] = True
     else:
-        which = _arrays.view(_arrays.adopt(holdout, "holdout"), "holdout").values
+        which = _arrays.view_on_host(_arrays.adopt(holdout, "holdout"), "holdout").values
         if which.dtype == bool:
             if which.shape != (n_samples,):
                 raise ValueError(

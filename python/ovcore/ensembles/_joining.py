@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _dispatch
+from ovcore import _arrays, _dispatch
 from ovcore._candidates import Candidates
 from ovcore.ensembles._scored import Ensembled
 
@@ -27,12 +27,14 @@ class Joining:
         self, models: Ensembled, candidates: Candidates, keep: NDArray[np.bool_] | None = None
     ) -> None:
         self._models = models
-        self._candidates = candidates if keep is None else _only(candidates, keep)
+        self._candidates = c = candidates if keep is None else _only(candidates, keep)
         self.members: list[int] = []
-        self._running = np.zeros(len(self._candidates.classes))
-        self._outside = np.zeros(len(self._candidates.samples))
-        at = self._candidates.offsets[:-1] + self._candidates.target
-        self._of_target = self._candidates.scores[at, : models.n_models]  # (S, M)
+        self._sums_on_gpu = _arrays.is_on_gpu(c.scores)  # there the kernel sums members itself
+        self._running = np.zeros(0 if self._sums_on_gpu else len(c.classes))
+        self._outside = np.zeros(0 if self._sums_on_gpu else len(c.samples))
+        at = _arrays.on_host(c.offsets)[:-1] + _arrays.on_host(c.target)
+        of_target = _arrays.on_host(_arrays.take(c.scores, at))
+        self._of_target = of_target[:, : models.n_models]  # (S, M)
         self._target_sum = np.zeros(len(at))
         self._sums_probabilities = models.scored is None or models.scored.combine == "prob"
 
@@ -44,8 +46,9 @@ class Joining:
     def join(self, model: int) -> None:
         """Adds a member."""
         self.members.append(model)
-        self._running += self._candidates.scores[:, model]
-        self._outside += self._candidates.outside[:, model]
+        if not self._sums_on_gpu:
+            self._running += self._candidates.scores[:, model]
+            self._outside += self._candidates.outside[:, model]
         self._target_sum += self._of_target[:, model]
 
     def hits(self) -> NDArray[np.int64]:
@@ -54,7 +57,7 @@ class Joining:
 
     def hits_by(self, right: NDArray[np.bool_]) -> NDArray[np.int64]:
         """(M, 2) those of them where ``right`` is false, and where it is true."""
-        return _dispatch.choose(None).candidate_hits(
+        return _dispatch.choose(None, self._models.library).candidate_hits(
             self._models.scored,
             self._models.n_models,
             self._candidates,
@@ -79,17 +82,18 @@ class Joining:
 def _only(candidates: Candidates, keep: NDArray[np.bool_]) -> Candidates:
     """The candidates of some samples."""
     c = candidates
-    kept = keep[c.samples]
-    sizes = np.diff(c.offsets)
-    rows = np.repeat(kept, sizes)
+    kept = keep[_arrays.on_host(c.samples)]
+    sizes = np.diff(_arrays.on_host(c.offsets))
+    listed, rows = np.flatnonzero(kept), np.flatnonzero(np.repeat(kept, sizes))
+    offsets = np.concatenate([[0], np.cumsum(sizes[kept])]).astype(np.int64)
     return Candidates(
-        samples=c.samples[kept],
-        offsets=np.concatenate([[0], np.cumsum(sizes[kept])]).astype(np.int64),
-        classes=c.classes[rows],
-        target=c.target[kept],
-        tops=c.tops[kept],
-        scores=c.scores[rows],
-        outside=c.outside[kept],
-        mass=c.mass[kept],
+        samples=_arrays.take(c.samples, listed),
+        offsets=_arrays.beside(offsets, _arrays.library_of(c.offsets)),
+        classes=_arrays.take(c.classes, rows),
+        target=_arrays.take(c.target, listed),
+        tops=_arrays.take(c.tops, listed),
+        scores=_arrays.take(c.scores, rows),
+        outside=_arrays.take(c.outside, listed),
+        mass=_arrays.take(c.mass, listed),
         n_classes=c.n_classes,
     )

@@ -41,17 +41,17 @@ class PairEnsembles:
     @property
     def accuracy(self) -> Array:
         """Accuracy of each pair's ensemble, hits / N."""
-        return self._give(np.asarray(self.hits) / self._n)
+        return self._give(_arrays.as_numpy(self.hits) / self._n)
 
     @property
     def gain(self) -> Array:
         """Ensemble accuracy minus the mean of its two members' accuracies."""
-        return self._give((2 * np.asarray(self.hits) - self._members(np.add)) / (2 * self._n))
+        return self._give((2 * _arrays.as_numpy(self.hits) - self._members(np.add)) / (2 * self._n))
 
     @property
     def gain_over_best(self) -> Array:
         """Ensemble accuracy minus the better member's accuracy."""
-        return self._give((np.asarray(self.hits) - self._members(np.maximum)) / self._n)
+        return self._give((_arrays.as_numpy(self.hits) - self._members(np.maximum)) / self._n)
 
     @property
     def conversion_rate(self) -> Array:
@@ -79,7 +79,7 @@ class PairEnsembles:
 
     def _rate(self, part: Array, whole: NDArray[np.int64]) -> Array:
         with np.errstate(invalid="ignore"):
-            return self._give(np.asarray(part) / whole)
+            return self._give(_arrays.as_numpy(part) / whole)
 
     def _give(self, values: NDArray[np.float64]) -> Array:
         return _arrays.in_library(values, self.errors.library)
@@ -158,7 +158,7 @@ def pairs(
     models, _ = _scored.read(logits, target, temperature, combine)
     errors = JointErrors.from_errors(models.errors)
     n_models = models.n_models
-    backend, workers = _dispatch.choose(None), _dispatch.count_workers(None)
+    backend, workers = _dispatch.choose(None, models.library), _dispatch.count_workers(None)
     counts = np.zeros((2, n_models, n_models), np.int64)
     unsettled = np.zeros(2, np.int64)
     for rows in _blocks(models):

@@ -88,7 +88,7 @@ def combined(
 ) -> NDArray[np.int64]:  # (N,)
     """What checked members predict together."""
     members, weights = members[weights > 0], weights[weights > 0]
-    preds = models.preds[members]
+    preds = _arrays.take(models.preds, members)
     if combine == "vote" or models.scored is None:
         return _by_sums(models, members, weights, combine)
     some = models.scored._replace(
@@ -97,7 +97,7 @@ def combined(
     )
     workers = _dispatch.count_workers(None)
     with _progress.bar("ensemble") as progress:
-        predict_together = _dispatch.choose(None).ensemble_predictions
+        predict_together = _dispatch.choose(None, models.library).ensemble_predictions
         return predict_together(some, weights, preds, workers, progress).astype(np.int64)
 
 
@@ -106,19 +106,20 @@ def _by_sums(
 ) -> NDArray[np.int64]:
     """From votes or stored probabilities, few of which are not 0."""
     predicted = np.empty(models.n_samples, np.int64)
+    preds_of = _arrays.on_host(models.preds)
     for rows in _inputs.blocks(models.n_samples, 8 * models.n_classes, _BLOCK_BYTES):
         sample = np.arange(rows.stop - rows.start)
         total = np.zeros((len(sample), models.n_classes))
         for m, weight in zip(members, weights, strict=True):
             if combine == "vote":
-                total[sample, models.preds[m, rows]] += weight
+                total[sample, preds_of[m, rows]] += weight
                 continue
             classes, probs = models.stored[m][rows].probabilities()
             terms = weight * probs.astype(np.float64)
             at = (sample[:, None], classes)
             total[at] = np.maximum(total[at], terms) if combine == "max" else total[at] + terms
         predicted[rows] = total.argmax(axis=1)
-    preds = models.preds[members]
+    preds = preds_of[members]
     same = (preds == preds[0]).all(axis=0)
     predicted[same] = preds[0, same]
     return predicted

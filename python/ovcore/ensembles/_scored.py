@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ovcore import _arrays, _dispatch, _inputs, _progress
 from ovcore._arrays import Array
 from ovcore._candidates import Candidates, Scored, padded
+from ovcore._devices import DeviceArray
 from ovcore._inputs import Logits, Preds
 from ovcore.errors import ErrorBits
 from ovcore.packing import pack
@@ -36,7 +37,7 @@ class Ensembled:
     """
 
     errors: ErrorBits
-    preds: NDArray[np.int32]
+    preds: NDArray[np.int32] | DeviceArray
     target: NDArray[np.int64]
     n_classes: int
     library: str
@@ -67,10 +68,11 @@ class Ensembled:
         if part is None:
             probs = [top[rows] for top in self.stored]
             return _stored_candidates(probs, preds, target, self.n_classes, all_samples)
+        score = _dispatch.choose(None, self.library).candidate_scores
+        labels = _arrays.beside(target, self.library)
         with _progress.bar("candidate scores") as progress:
-            return _dispatch.choose(None).candidate_scores(
-                part, preds, target, all_samples, _dispatch.count_workers(None), progress
-            )
+            workers = _dispatch.count_workers(None)
+            return score(part, preds, labels, all_samples, workers, progress)
 
 
 def read(
@@ -105,7 +107,7 @@ def read(
         temperatures = temperatures[numbers]
         inputs = _only(inputs, numbers)
     if isinstance(inputs, Logits):
-        preds = np.empty((len(inputs.models), inputs.n_samples), np.int32)
+        preds = _arrays.empty((len(inputs.models), inputs.n_samples), "int32", inputs.library)
         errors = pack(inputs, preds=preds, nan_policy=None, numbers=numbers)
         scored = Scored(inputs.models, temperatures, "logit" if combine == "logprob" else combine)
         n_classes = inputs.n_classes

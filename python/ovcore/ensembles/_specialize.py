@@ -91,7 +91,7 @@ class Specialization:
         outcomes, n_classes = self._outcomes(pair), self.n_classes
         counts = np.bincount(4 * self._target + outcomes, minlength=4 * n_classes)
         counts = counts.astype(np.int64, copy=False).reshape(n_classes, 4)
-        first, second = (self._confidence[m] for m in np.asarray(self.pairs)[pair])
+        first, second = (self._confidence[m] for m in _arrays.as_numpy(self.pairs)[pair])
         right_is_surer = (outcomes == _ONLY_FIRST) & (first > second)
         right_is_surer |= (outcomes == _ONLY_SECOND) & (first < second)
         specialized = np.bincount(self._target[right_is_surer], minlength=n_classes)
@@ -104,13 +104,13 @@ class Specialization:
 
     def _outcomes(self, pair: int) -> NDArray[np.int64]:
         """(n_samples,) outcome of each sample, 0 to 3."""
-        first, second = (~self._right[m] for m in np.asarray(self.pairs)[pair])
+        first, second = (~self._right[m] for m in _arrays.as_numpy(self.pairs)[pair])
         outcomes: NDArray[np.int64] = 2 * first.astype(np.int64) + second
         return outcomes
 
     def _angles(self, pair: int) -> NDArray[np.float64]:
         """(n_samples,) theta in radians."""
-        first, second = (self._confidence[m] for m in np.asarray(self.pairs)[pair])
+        first, second = (self._confidence[m] for m in _arrays.as_numpy(self.pairs)[pair])
         theta: NDArray[np.float64] = np.arctan2(first, second, dtype=np.float64) - np.pi / 4
         return theta
 
@@ -165,7 +165,7 @@ def specialization(
     temperatures = _inputs.read_temperature(temperature, n_models)
     edges = _read_edges(bins)
     pairs = _pairs(base, n_models)
-    backend = _dispatch.choose(None)
+    backend = _dispatch.choose(None, inputs.library)
     workers = _dispatch.count_workers(None)
 
     preds, confidence = confidences(inputs, temperatures)
@@ -190,7 +190,7 @@ def specialization(
         specialized,
         int(keep.sum()),
         inputs.n_classes,
-        np.compress(keep, confidence, axis=1),
+        np.compress(keep, _arrays.on_host(confidence), axis=1),
         np.compress(keep, right, axis=1),
         inputs.target[keep],
         inputs.library,
