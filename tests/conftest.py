@@ -30,8 +30,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             names.append(on_gpu.SIMULATED)
         if "on_host" not in marked:
             names.append(pytest.param("cuda", marks=pytest.mark.gpu))
+    chosen: set[str] = set()  # by the test itself
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        chosen.update([mark.args[0]] if isinstance(mark.args[0], str) else mark.args[0])
     for fixture, more in (("backend", ["reference"]), ("fast_backend", [])):
-        if fixture in metafunc.fixturenames:
+        if fixture in metafunc.fixturenames and fixture not in chosen:
             metafunc.parametrize(fixture, [*names, *more], indirect=True)
 
 

@@ -36,8 +36,8 @@ def simulated_module() -> Any:
         if os.environ.get("OVCORE_REQUIRE_NATIVE"):
             raise FileNotFoundError(f"{path} is missing: make test builds it")
         return None
-    loader = ExtensionFileLoader("ovcore._cuda", str(path))
-    spec = importlib.util.spec_from_loader("ovcore._cuda", loader)
+    loader = ExtensionFileLoader("simulated._cuda", str(path))
+    spec = importlib.util.spec_from_loader("simulated._cuda", loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     loader.exec_module(module)
@@ -154,3 +154,18 @@ def kernels(name: str) -> Any:
     if name in (SIMULATED, "cuda"):
         return OnGpu(_devices.module())
     return _dispatch.choose(name)
+
+
+class Producer:
+    """An array on a simulated GPU, of a library that nobody knows; notes how it was asked."""
+
+    def __init__(self, values: np.ndarray, dtype: str | None = None, device: int = 0) -> None:
+        self._array = put(np.ascontiguousarray(values), dtype, device)
+        self.asked: list[dict[str, Any]] = []
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._array.__dlpack_device__()
+
+    def __dlpack__(self, **options: Any) -> Any:
+        self.asked.append(options)
+        return self._array.__dlpack__(**options)

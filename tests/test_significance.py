@@ -10,8 +10,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from mlxtend.evaluate import mcnemar as mlxtend_mcnemar
-from mlxtend.evaluate import mcnemar_table
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -52,6 +50,9 @@ def test_small_tables_are_enumerated() -> None:
 
 
 def test_statsmodels_and_mlxtend_agree(rng: np.random.Generator) -> None:
+    from mlxtend.evaluate import mcnemar as mlxtend_mcnemar
+    from mlxtend.evaluate import mcnemar_table
+
     wrong, errors = random_errors(rng)
     exact = ov.pairwise.mcnemar(errors)
     chi2 = ov.pairwise.mcnemar(errors, method="chi2")

@@ -2,6 +2,7 @@
 // where there is no driver, too; then devices() says what is missing.
 #include "cuda_ensembles.hpp"
 #include "device_job.hpp"
+#include "joint_method.hpp"
 
 namespace ovcore::bindings {
 namespace {
@@ -23,7 +24,9 @@ std::vector<std::int64_t> pack_errors_binding(const py::sequence& models, const 
   std::vector<std::int64_t> without(n_models);
   if (n_models > 0 && py::isinstance<DeviceArray>(models[0])) {
     const auto* classes = send_classes(job, models.cast<Arrays>(), n_samples);
-    check(cuda::pack_errors(classes, n_models, of, n_samples, out, job.stream()));
+    job.run("pack_errors",
+            [&] { return cuda::pack_errors(classes, n_models, of, n_samples, out, job.stream()); });
+    check(cudaStreamSynchronize(job.stream()));  // words may be read on another stream next
     return without;
   }
   const DeviceModels logits(models);
@@ -35,21 +38,13 @@ std::vector<std::int64_t> pack_errors_binding(const py::sequence& models, const 
             "preds have an unexpected shape");
   }
   auto* counts = job.scratch<std::int64_t>(n_models);
-  check(cuda::pack_errors(logits.send_views(job), n_models, logits.row_bytes(), of, n_samples, out,
-                          predicted, counts, job.stream()));
+  const LogitsView* views = logits.send_views(job);
+  job.run("pack_errors", [&] {
+    return cuda::pack_errors(views, n_models, logits.row_bytes(), of, n_samples, out, predicted,
+                             counts, job.stream());
+  });
   job.fetch(counts, n_models, without.data());
   return without;
-}
-
-cuda::JointMethod joint_method(MatrixView<const std::uint64_t> words,
-                               const std::optional<std::string>& name) {
-  cuda::JointMethod method{};
-  check(cuda::choose_joint_method(words, &method));
-  if (!name) return method;
-  if (*name == "popcount") return cuda::JointMethod::popcount;
-  if (*name == "mma") return cuda::JointMethod::mma;
-  require(*name == "wgmma", "method must be popcount, mma or wgmma");
-  return cuda::JointMethod::wgmma;
 }
 
 Counts joint_errors_binding(const DeviceArray& words, const py::object& /*workers*/,
@@ -59,7 +54,9 @@ Counts joint_errors_binding(const DeviceArray& words, const py::object& /*worker
   const auto rows = device_matrix<const std::uint64_t>(words, "uint64");
   const std::int64_t n = rows.rows;
   auto* joint = job.scratch<std::int64_t>(n * n);
-  check(cuda::joint_errors(rows, {joint, n, n, n}, joint_method(rows, method), job.stream()));
+  const cuda::JointMethod how = joint_method(job, rows, method);
+  job.run("joint_errors",
+          [&] { return cuda::joint_errors(rows, {joint, n, n, n}, how, job.stream()); });
   return job.counts(joint, {n, n});
 }
 
@@ -74,8 +71,11 @@ Counts joint_agreement_binding(const Arrays& preds, std::int64_t lowest, std::in
   while (highest - lowest >= std::int64_t{1} << n_planes) ++n_planes;
   auto* agreement = job.scratch<std::int64_t>(n * n);
   void* planes = job.scratch(cuda::agreement_scratch(n, n_samples, n_planes));
-  check(cuda::joint_agreement(send_classes(job, preds, n_samples), n, lowest, n_planes, n_samples,
-                              planes, {agreement, n, n, n}, job.stream()));
+  const auto* classes = send_classes(job, preds, n_samples);
+  job.run("joint_agreement", [&] {
+    return cuda::joint_agreement(classes, n, lowest, n_planes, n_samples, planes,
+                                 {agreement, n, n, n}, job.stream());
+  });
   return job.counts(agreement, {n, n});
 }
 
@@ -84,8 +84,11 @@ std::pair<std::int64_t, std::int64_t> class_span_binding(const Arrays& preds) {
   DeviceJob job(preds[0].place());
   const std::int64_t n_samples = preds[0].size();
   auto* span = job.scratch<std::int64_t>(2);
-  check(cuda::class_span(send_classes(job, preds, n_samples),
-                         static_cast<std::int64_t>(preds.size()), n_samples, span, job.stream()));
+  const auto* classes = send_classes(job, preds, n_samples);
+  job.run("class_span", [&] {
+    return cuda::class_span(classes, static_cast<std::int64_t>(preds.size()), n_samples, span,
+                            job.stream());
+  });
   std::int64_t found[2];
   job.fetch(span, 2, found);
   return {found[0], found[1]};
@@ -110,4 +113,10 @@ PYBIND11_MODULE(_cuda, module) {
   module.def("class_span", &class_span_binding, py::arg("preds"),
              "Lowest and highest class of all models.");
   bind_cuda_ensembles(module);
+  module.def(
+      "measure", [](bool on) { Stopwatch::instance().turn(on); }, py::arg("on"),
+      "Whether kernels are timed from now on.");
+  module.def(
+      "measured", [] { return Stopwatch::instance().read(); },
+      "Name and milliseconds of each kernel timed since the last call.");
 }

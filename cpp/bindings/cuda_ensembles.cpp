@@ -29,8 +29,12 @@ Doubles temperature_nll_binding(const py::sequence& models, const DeviceArray& t
   const std::int64_t n = logits.count(), n_samples = logits.n_samples();
   const auto* of = device_vector<const std::int64_t>(job.mine(target), "int64", n_samples);
   auto* sums = job.scratch<NllSums>(n);
-  check(cuda::temperature_nll(logits.send_views(job), n, of, send_doubles(job, beta, n), n_samples,
-                              job.scratch(cuda::nll_scratch(n, n_samples)), sums, job.stream()));
+  const LogitsView* views = logits.send_views(job);
+  const double* at = send_doubles(job, beta, n);
+  void* partial = job.scratch(cuda::nll_scratch(n, n_samples));
+  job.run("temperature_nll", [&] {
+    return cuda::temperature_nll(views, n, of, at, n_samples, partial, sums, job.stream());
+  });
   Doubles result({n, std::int64_t{3}});
   job.fetch(sums, n, reinterpret_cast<NllSums*>(result.mutable_data()));
   return result;
@@ -52,11 +56,18 @@ void confidences_binding(const py::sequence& models, const Doubles& temperature,
   check(cudaMemsetAsync(target, 0, static_cast<std::size_t>(n_samples) * 8, job.stream()));
   const std::int64_t width = (n_samples + 63) / 64;
   const MatrixView<std::uint64_t> words{job.scratch<std::uint64_t>(n * width), n, width, width};
-  check(cuda::pack_errors(scored.models.send_views(job), n, scored.models.row_bytes(), target,
-                          n_samples, words, predicted, job.scratch<std::int64_t>(n), job.stream()));
-  check(cuda::confidences(scored.send(job),
-                          {predicted.data, predicted.rows, predicted.cols, predicted.row_stride},
-                          out, job.stream()));
+  const LogitsView* views = scored.models.send_views(job);
+  const ScoredModel* table = scored.send(job);
+  auto* without = job.scratch<std::int64_t>(n);
+  job.run("pack_errors", [&] {
+    return cuda::pack_errors(views, n, scored.models.row_bytes(), target, n_samples, words,
+                             predicted, without, job.stream());
+  });
+  job.run("confidences", [&] {
+    return cuda::confidences(table,
+                             {predicted.data, predicted.rows, predicted.cols, predicted.row_stride},
+                             out, job.stream());
+  });
 }
 
 // Samples that have candidates, and where their lists begin.
@@ -181,16 +192,23 @@ py::object candidate_scores_binding(const py::tuple& scored_tuple, const DeviceA
   const auto predicted = readable_preds(preds, n_models, n_samples);
   const auto* of = device_vector<const std::int64_t>(job.mine(target), "int64", n_samples);
   auto* sizes = job.scratch<std::int32_t>(n_samples);
-  check(cuda::count_candidates(predicted, of, all_samples, sizes, job.stream()));
+  job.run("count_candidates",
+          [&] { return cuda::count_candidates(predicted, of, all_samples, sizes, job.stream()); });
   std::vector<std::int32_t> found(n_samples);
   job.fetch(sizes, n_samples, found.data());
   const DeviceCandidates candidates(job, Listed(found), n_models, n_classes);
-  check(cuda::list_candidates(predicted, of, candidates.lists().samples, candidates.lists().offsets,
-                              candidates.n_listed(), candidates.classes(), candidates.positions(),
-                              candidates.tops(), job.stream()));
-  check(cuda::candidate_scores(scored.send(job), n_models, n_classes, scored.combine,
-                               candidates.lists(), candidates.scores(), candidates.outside(),
-                               candidates.mass(), job.stream()));
+  job.run("list_candidates", [&] {
+    return cuda::list_candidates(predicted, of, candidates.lists().samples,
+                                 candidates.lists().offsets, candidates.n_listed(),
+                                 candidates.classes(), candidates.positions(), candidates.tops(),
+                                 job.stream());
+  });
+  const ScoredModel* table = scored.send(job);
+  job.run("candidate_scores", [&] {
+    return cuda::candidate_scores(table, n_models, n_classes, scored.combine, candidates.lists(),
+                                  candidates.scores(), candidates.outside(), candidates.mass(),
+                                  job.stream());
+  });
   return candidates.to_python();
 }
 
@@ -205,9 +223,12 @@ std::pair<Counts, Counts> pair_ensemble_hits_binding(const py::tuple& scored_tup
   const DeviceCandidates all(job, candidates);
   auto* counts = job.scratch<std::int64_t>(2 * n_models * n_models);
   auto* settled = job.scratch<std::int64_t>(2);
-  check(cuda::pair_ensemble_hits(all.with(scored, job), {counts, n_models, n_models, n_models},
-                                 {counts + n_models * n_models, n_models, n_models, n_models},
-                                 settled, job.stream()));
+  const Candidates<float> given = all.with(scored, job);
+  job.run("pair_ensemble_hits", [&] {
+    return cuda::pair_ensemble_hits(given, {counts, n_models, n_models, n_models},
+                                    {counts + n_models * n_models, n_models, n_models, n_models},
+                                    settled, job.stream());
+  });
   return {job.counts(counts, {2, n_models, n_models}), job.counts(settled, {2})};
 }
 
@@ -225,9 +246,13 @@ Counts candidate_hits_binding(const py::tuple& scored_tuple, std::int64_t n_mode
     require(of[i] >= 0 && of[i] < n_models, "a member is no model");
   }
   auto* hits = job.scratch<std::int64_t>(2 * n_models);
-  check(cuda::candidate_hits(all.with(scored, job), job.send(of),
-                             static_cast<std::int64_t>(of.size()),
-                             send_flags(job, right, all.n_listed()), hits, job.stream()));
+  const Candidates<float> given = all.with(scored, job);
+  const std::int64_t* joined = job.send(of);
+  const std::uint8_t* kinds = send_flags(job, right, all.n_listed());
+  job.run("candidate_hits", [&] {
+    return cuda::candidate_hits(given, joined, static_cast<std::int64_t>(of.size()), kinds, hits,
+                                job.stream());
+  });
   return job.counts(hits, {n_models, 2});
 }
 
@@ -240,10 +265,14 @@ py::array_t<std::int32_t> ensemble_predictions_binding(const py::tuple& scored_t
   DeviceJob job(preds.place());
   const std::int64_t n_models = scored.models.count(), n_samples = scored.models.n_samples();
   auto* ensemble = job.scratch<std::int32_t>(n_samples);
-  check(cuda::ensemble_predictions(
-      scored.send(job), send_doubles(job, weights, n_models), scored.combine,
-      scored.models.n_classes(), readable_preds(preds, n_models, n_samples),
-      job.scratch(cuda::ensemble_scratch(n_models, n_samples)), ensemble, job.stream()));
+  const ScoredModel* table = scored.send(job);
+  const double* weight = send_doubles(job, weights, n_models);
+  const auto predicted = readable_preds(preds, n_models, n_samples);
+  void* scratch = job.scratch(cuda::ensemble_scratch(n_models, n_samples));
+  job.run("ensemble_predictions", [&] {
+    return cuda::ensemble_predictions(table, weight, scored.combine, scored.models.n_classes(),
+                                      predicted, scratch, ensemble, job.stream());
+  });
   py::array_t<std::int32_t> result(n_samples);
   job.fetch(ensemble, n_samples, result.mutable_data());
   return result;
@@ -262,10 +291,13 @@ Counts angle_histogram_binding(const DeviceArray& confidence, const py::array_t<
     require(pairs.data()[i] >= 0 && pairs.data()[i] < from.rows, "a pair names no model");
   const std::uint8_t* flags = send_flags(job, right, from.rows * from.cols);
   auto* histogram = job.scratch<std::int64_t>(n_pairs * 4 * n_bins);
-  check(cuda::angle_histogram(from, {flags, from.rows, from.cols, from.cols},
-                              job.send(pairs.data(), 2 * n_pairs), n_pairs,
-                              send_doubles(job, slopes, n_bins - 1), n_bins,
-                              send_flags(job, keep, from.cols), histogram, job.stream()));
+  const std::int64_t* of = job.send(pairs.data(), 2 * n_pairs);
+  const double* edges = send_doubles(job, slopes, n_bins - 1);
+  const std::uint8_t* kept = send_flags(job, keep, from.cols);
+  job.run("angle_histogram", [&] {
+    return cuda::angle_histogram(from, {flags, from.rows, from.cols, from.cols}, of, n_pairs, edges,
+                                 n_bins, kept, histogram, job.stream());
+  });
   return job.counts(histogram, {n_pairs, 4, n_bins});
 }
 

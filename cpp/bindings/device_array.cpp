@@ -248,6 +248,10 @@ void bind_device_arrays(py::module_& module) {
       .def("__getitem__", &DeviceArray::item, py::arg("key"))
       .def("take", &DeviceArray::take, py::arg("rows"), "The rows at some indices, copied.")
       .def("numpy", &DeviceArray::numpy, "A copy in host memory; bfloat16 as its bits.")
+      .def("__array__",
+           [](const DeviceArray&, const py::args&, const py::kwargs&) -> py::array {
+             throw py::type_error("the array is on a GPU: call .numpy() for a copy in host memory");
+           })
       .def("__dlpack_device__",
            [](const DeviceArray& array) {
              return py::make_tuple(static_cast<int>(dlpack::cuda), Place(array.place()).device);
@@ -279,8 +283,7 @@ void bind_device_arrays(py::module_& module) {
         const cudaError_t found_any = cudaGetDeviceCount(&count);
         if (found_any == cudaErrorNoDevice || found_any == cudaErrorInsufficientDriver) {
           cudaGetLastError();
-          throw std::runtime_error(std::string("no CUDA device: ") +
-                                   cudaGetErrorString(found_any));
+          throw std::runtime_error(std::string("no CUDA device: ") + cudaGetErrorString(found_any));
         }
         check(found_any);
         py::list names;

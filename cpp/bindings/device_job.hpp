@@ -9,6 +9,7 @@
 
 #include "device_array.hpp"
 #include "ovcore/cuda.hpp"
+#include "stopwatch.hpp"
 
 namespace ovcore::bindings {
 
@@ -17,12 +18,19 @@ class DeviceJob {
   explicit DeviceJob(const py::object& place) : place_(place), on_(place_.device) {}
 
   const py::object& place() const { return place_.self; }
+  int device() const { return place_.device; }
   cudaStream_t stream() const { return place_.stream; }
 
   // The array, if it is on this job's device.
   const DeviceArray& mine(const DeviceArray& array) const {
     require(Place(array.place()).device == place_.device, "arrays are on different devices");
     return array;
+  }
+
+  // Queues a kernel.
+  template <class Queue>
+  void run(const char* name, const Queue& queue) const {
+    Stopwatch::instance().time(name, stream(), queue);
   }
 
   void* scratch(std::size_t bytes) {

@@ -188,6 +188,6 @@ def _blocks(models: Ensembled) -> Iterator[slice]:
 
 def _stats(models: Ensembled, unsettled: NDArray[np.int64]) -> PairStats:
     of_all = models.n_models * (models.n_models - 1) // 2 * models.n_samples
-    agreed = int(np.triu(agreement.joint_agreement(models.preds), 1).sum())
+    agreed = int(np.triu(_arrays.as_numpy(agreement.joint_agreement(models.preds)), 1).sum())
     later, scanned = map(int, unsettled)
     return PairStats(agreed, of_all - agreed - later, later - scanned, scanned)
