@@ -33,11 +33,16 @@ class FakeTensor(Producer):
     """A tensor as torch's and arrays as cupy's are, on a simulated GPU."""
 
     requires_grad = False
+    is_current = False  # its device: torch exports from that alone
 
     def __init__(self, values: np.ndarray) -> None:
         super().__init__(values)
         self.device = FirstDevice()
         self.dtype, self.shape = f"fake.{values.dtype.name}", values.shape
+
+    def __dlpack__(self, **options: Any) -> Any:
+        assert FakeTensor.is_current
+        return super().__dlpack__(**options)
 
     def __getitem__(self, part: Any) -> Any:
         raise AssertionError("the whole is imported at once")
@@ -59,13 +64,14 @@ class FakeLibrary(types.ModuleType):
                 assert number == 0
 
             def __enter__(self) -> None:
-                pass
+                FakeTensor.is_current = True
 
             def __exit__(self, *_: object) -> None:
-                pass
+                FakeTensor.is_current = False
 
         self.cuda = types.SimpleNamespace(
             Device=Device,
+            device=Device,
             current_stream=lambda device: types.SimpleNamespace(cuda_stream=stream + device),
             get_current_stream=lambda: types.SimpleNamespace(ptr=stream),
         )

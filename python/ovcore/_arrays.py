@@ -21,6 +21,7 @@ from ovcore._devices import DeviceArray, NoDeviceError, Place
 Array: TypeAlias = Any
 """An array of the caller's library: numpy.ndarray, or torch.Tensor where one was given."""
 
+_NOTHING = contextlib.nullcontext()
 _DLPACK_CPU, _DLPACK_CUDA, _DLPACK_MANAGED = 1, 2, 13
 
 
@@ -86,13 +87,20 @@ def place(library: str) -> Place:
         stream = sys.modules["torch"].cuda.current_stream(device).cuda_stream
         return Place(library, device, stream, functools.partial(_torch_memory, device))
     if name == "cupy":
-        cupy = sys.modules["cupy"]
-        with cupy.cuda.Device(device):
-            stream = cupy.cuda.get_current_stream().ptr
+        with _current(library):
+            stream = sys.modules["cupy"].cuda.get_current_stream().ptr
         return Place(library, device, stream, functools.partial(_cupy_memory, device))
     stream = _devices.LEGACY_STREAM
     own = functools.partial(_devices.own_memory, device=device, stream=stream)
     return Place(library, device, stream, own)
+
+
+def _current(library: str) -> contextlib.AbstractContextManager[Any]:
+    """While it lasts, the GPU is its library's current one."""
+    device = _devices.device_number(library)
+    if library.startswith("torch"):
+        return sys.modules["torch"].cuda.device(device)
+    return sys.modules["cupy"].cuda.Device(device) if library.startswith("cupy") else _NOTHING
 
 
 def _torch_memory(device: int, n_bytes: int) -> tuple[int, object]:
@@ -179,7 +187,10 @@ def _view_on_gpu(array: Array, name: str) -> DeviceArray:
         ) from error
     except RuntimeError as error:
         raise NoDeviceError(f"{name} is on {device_of(array)}, but {error}: {advice}") from error
-    return _devices.view(array, place(library_of(array)), name)
+    library = library_of(array)
+    there = place(library)
+    with _current(library):  # torch exports arrays of its current device alone
+        return _devices.view(array, there, name)
 
 
 def _refuse_other_devices(array: Any, name: str) -> None:
@@ -277,7 +288,7 @@ def empty(shape: Sequence[int], dtype: str, library: str) -> NDArray[Any] | Devi
     if device is None:
         return np.empty(shape, dtype)
     if _uses_numba(library):
-        with sys.modules["cupy"].cuda.Device(device):
+        with _current(library):
             return sys.modules["cupy"].empty(shape, dtype)
     return _devices.empty(shape, dtype, place(library))
 
@@ -288,7 +299,7 @@ def beside(values: NDArray[Any], library: str) -> NDArray[Any] | DeviceArray:
     if device is None:
         return values
     if _uses_numba(library):
-        with sys.modules["cupy"].cuda.Device(device):
+        with _current(library):
             return sys.modules["cupy"].asarray(values)
     return _devices.upload(values, place(library))
 
@@ -330,6 +341,5 @@ def in_library(values: NDArray[Any], library: str) -> Array:
 def _handed_over(values: NDArray[Any], library: str) -> Array:
     if not library.startswith("cupy"):
         return _devices.upload(values, place(library))
-    cupy = sys.modules["cupy"]
-    with cupy.cuda.Device(_devices.device_number(library)):
-        return cupy.asarray(values)
+    with _current(library):
+        return sys.modules["cupy"].asarray(values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -278,7 +278,7 @@ def _read_preds(
     return Preds(models, target, len(target), library, absent)
 
 
-def _is_sequence_of_arrays(data: object) -> bool:
+def _is_sequence_of_arrays(data: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(data, list | tuple) and any(_is_array(array) for array in data)
 
 
@@ -360,6 +360,4 @@ def _refuse_mixed_devices(data: Any, name: str, target: Array | None = None) -> 
     first, device = named[0][0], _arrays.device_of(named[0][1])
     for other, array in named:
         if _arrays.device_of(array) != device:
-            raise ValueError(
-                f"{first} is on {device} but {other} is on {_arrays.device_of(array)}"
-            )
+            raise ValueError(f"{first} is on {device} but {other} is on {_arrays.device_of(array)}")
