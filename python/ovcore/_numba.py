@@ -22,7 +22,7 @@ from ovcore._numba_ensembles import (
     pair_ensemble_hits,
 )
 from ovcore._numba_scores import confidences, find_first, temperature_nll
-from ovcore._numba_tasks import BYTES_PER_TASK, compiled, for_each_task
+from ovcore._numba_tasks import BYTES_PER_TASK, INFINITY, compiled, for_each_task
 from ovcore._numba_tiles import (
     LANES,
     PLANE_WORDS,
@@ -50,13 +50,6 @@ __all__ = [
 _BLOCK = 192  # models a side
 _SLICE_WORDS = 4096  # of a model, at least: smaller slices are not worth a task
 _CHUNK_BLOCKS = 4  # of 512 samples counted at a time, so that a block's rows stay in cache
-# Bits of +inf, by element type, in the signed integers that elements are read as.
-_INFINITY: dict[str, np.signedinteger[Any]] = {
-    "float16": np.int16(0x7C00),
-    "bfloat16": np.int16(0x7F80),
-    "float32": np.int32(0x7F800000),
-    "float64": np.int64(0x7FF0000000000000),
-}
 
 
 def pack_errors(
@@ -83,7 +76,7 @@ def pack_errors(
             _pack_preds(model[rows], target[rows], to)
             return 0
         predicted = np.empty(rows.stop - rows.start, np.int32) if preds is None else preds[m, rows]
-        infinity = _INFINITY[model.dtype]
+        infinity = INFINITY[model.dtype]
         keys = model.values[rows].view(infinity.dtype)
         return int(_pack_logits(keys, infinity, target[rows], to, predicted))
 

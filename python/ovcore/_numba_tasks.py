@@ -6,9 +6,18 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from ovcore._progress import Progress
+
+INFINITY: dict[str, np.signedinteger[Any]] = {
+    "float16": np.int16(0x7C00),
+    "bfloat16": np.int16(0x7F80),
+    "float32": np.int32(0x7F800000),
+    "float64": np.int64(0x7FF0000000000000),
+}
+"""Bits of +inf, by element type, in the signed integers that elements are read as."""
 
 BYTES_PER_TASK = 1 << 21
 """Of logits: enough to be worth a task, and few enough that Ctrl-C is soon seen."""
