@@ -211,6 +211,26 @@ def test_joint_errors_by_each_method(
                 kernels.joint_errors(words, 1, None, method=method)
 
 
+@pytest.mark.parametrize("capability", ["80", "90"])
+def test_tensor_cores_that_count_wrong_are_not_used(
+    capability: str, gpus: Any, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is tried on a small problem first, once on each GPU; so here on one of its own."""
+    monkeypatch.setenv("OVCORE_SIMT_DEVICES", "4")
+    monkeypatch.setenv("OVCORE_SIMT_CAPABILITY", capability)
+    monkeypatch.setenv("OVCORE_SIMT_FAULT", "tensor cores")
+    words = rng.integers(0, 2**64, (150, 32), dtype=np.uint64)
+    expected = ov.pairwise.joint_errors(ov.ErrorBits(words, 32 * 64))
+    with pytest.warns(RuntimeWarning, match="are wrong on this GPU: counting without tensor cores"):
+        found = gpus.joint_errors(on_gpu.put(words, device=3), 1, None)
+    np.testing.assert_array_equal(found, expected)
+    found = gpus.joint_errors(on_gpu.put(words, device=3), 1, None)  # told once
+    np.testing.assert_array_equal(found, expected)
+    method = "mma" if capability == "80" else "wgmma"
+    wrong = gpus.joint_errors(on_gpu.put(words, device=3), 1, None, method=method)  # as named
+    assert (wrong != expected).any()
+
+
 def test_kernels_are_timed_on_request(gpus: Any, rng: np.random.Generator) -> None:
     logits, target = problem(rng)
     there, of = Producer(logits), Producer(target)

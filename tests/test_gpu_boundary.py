@@ -131,6 +131,14 @@ def test_the_other_protocol(gpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_layouts_that_kernels_do_not_read() -> None:
+    whole = Interface(LOGITS)
+    address, _ = whole.__cuda_array_interface__["data"]
+    odd = Interface(LOGITS, data=(address + 2, True))
+    with pytest.raises(ValueError, match="preds_or_logits cannot be read: .* not aligned"):
+        ov.pack_errors(odd, Producer(TARGET))
+    nowhere = Interface(LOGITS, data=(LOGITS.ctypes.data, True))
+    with pytest.raises(ValueError, match="tells of memory that is on no GPU"):
+        ov.pack_errors(nowhere, Producer(TARGET))
     fortran = Interface(np.asfortranarray(LOGITS[0]))
     with pytest.raises(ValueError, match=r"\[0\] is not contiguous along classes"):
         ov.pack_errors([fortran], Producer(TARGET))

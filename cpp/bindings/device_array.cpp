@@ -84,6 +84,11 @@ DeviceArray::DeviceArray(py::object place, std::string dtype, std::vector<std::i
       data_(data) {
   element(dtype_);
   require(shape_.size() == strides_.size(), "expected a stride for each axis");
+  // A misaligned read would end all work on the GPU, not only this one.
+  bool is_aligned = reinterpret_cast<std::uintptr_t>(data_) % itemsize() == 0;
+  for (std::size_t axis = 0; axis < shape_.size(); ++axis)
+    is_aligned &= shape_[axis] <= 1 || strides_[axis] % itemsize() == 0;
+  if (!is_aligned && size() > 0) throw py::value_error("the array is not aligned to its elements");
 }
 
 DeviceArray DeviceArray::empty(const py::object& place, const std::vector<std::int64_t>& shape,

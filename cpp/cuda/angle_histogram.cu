@@ -103,7 +103,7 @@ cudaError_t angle_histogram(MatrixView<const float> confidence,
                             cudaStream_t stream) {
   const std::int64_t n_samples = confidence.cols, n_counts = n_outcomes * n_bins;
   const std::size_t bytes = static_cast<std::size_t>(n_pairs * n_counts) * sizeof *histogram;
-  OVCORE_RETURN_IF_ERROR(cudaMemsetAsync(histogram, 0, bytes, stream));
+  OVCORE_RETURN_IF_ERROR(set_to_zero(histogram, bytes, stream));
   if (n_pairs == 0 || n_samples == 0) return cudaSuccess;
   if (n_bins > std::int64_t{1} << 30) return cudaErrorInvalidValue;
   Angles of{confidence, right, pairs, slopes, static_cast<unsigned>(n_bins - 1), 0, keep};

@@ -5,7 +5,8 @@
 // settle a sample, all its classes are summed over the members, once for 32 models.
 //
 // A warp takes one sample at a time: its lanes are the classes while members are summed, and the
-// models that may join when sums are compared. All scores are read once, and again for members.
+// models that may join when sums are compared, at about 17 instructions a class and 32 models. All
+// scores are read once, and those of members again.
 #include "settle.cuh"
 
 namespace ovcore::cuda {
@@ -129,7 +130,7 @@ __global__ void __launch_bounds__(n_warps* warp_size, 2)
         const float* score = all.scores.row(first + from + i - 2) + mine;
 #pragma unroll 4
         for (; i < n_kept; ++i, score += all.scores.row_stride) {
-          const std::int64_t u = from + i - 2;
+          const int u = static_cast<int>(from) + i - 2;
           const double rival = __dadd_rn(sums[i], double{__ldg(score)});
           beaten |= (u < target ? rival >= goal : rival > goal) & (u != target);
         }
@@ -158,7 +159,7 @@ cudaError_t candidate_hits(const Candidates<float>& candidates, const std::int64
                            std::int64_t n_members, const std::uint8_t* right, std::int64_t* hits,
                            cudaStream_t stream) {
   const std::size_t bytes = static_cast<std::size_t>(candidates.n_models) * 2 * sizeof *hits;
-  OVCORE_RETURN_IF_ERROR(cudaMemsetAsync(hits, 0, bytes, stream));
+  OVCORE_RETURN_IF_ERROR(set_to_zero(hits, bytes, stream));
   constexpr std::int64_t enough_blocks = 528;  // fill a chip once
   const std::int64_t n_blocks =
       min(ceil_div(candidates.lists.tops.rows, std::int64_t{n_warps}), enough_blocks);

@@ -52,6 +52,11 @@ inline cudaError_t launch(void (*kernel)(Parameters...), dim3 blocks, unsigned t
     if (const cudaError_t error_ = (call); error_ != cudaSuccess) return error_; \
   } while (false)
 
+// Where there are no bytes, memory may be null.
+inline cudaError_t set_to_zero(void* memory, std::size_t bytes, cudaStream_t stream) {
+  return bytes == 0 ? cudaSuccess : cudaMemsetAsync(memory, 0, bytes, stream);
+}
+
 template <class T>
 inline constexpr T ceil_div(T a, T b) {
   return (a + b - 1) / b;

@@ -6,6 +6,7 @@
 // are the limit from four on. A block of 128 threads counts 64 x 128 pairs, a thread 8 x 8: per
 // plane 8 loads of 8 bytes from shared memory serve 64 instructions. Several blocks run on a
 // multiprocessor, and while one counts bits, which is slow, others do planes.
+#include "async_copy.cuh"
 #include "pair_tiles.cuh"
 
 namespace ovcore::cuda {

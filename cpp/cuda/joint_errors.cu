@@ -154,6 +154,9 @@ cudaError_t joint_errors(MatrixView<const std::uint64_t> words, MatrixView<std::
   if (!supported) return cudaErrorNotSupported;
   if (method != JointMethod::popcount && !is_aligned(words)) return cudaErrorInvalidValue;
   if (words.rows == 0) return cudaSuccess;
+#if defined(OVCORE_SIMT)
+  if (method != JointMethod::popcount && simt::is_faulty("tensor cores")) words.cols /= 2;
+#endif
   OVCORE_RETURN_IF_ERROR(set_to_zero(joint, stream));
   if (words.cols == 0) return cudaSuccess;
   switch (method) {

@@ -2,6 +2,7 @@
 // of words to tiles of counts.
 #pragma once
 
+#include "async_copy.cuh"
 #include "pair_tiles.cuh"
 
 namespace ovcore::cuda {
@@ -50,8 +51,9 @@ class StageCopies {
     const int chunk = static_cast<int>(threadIdx.x) % Chunks;
     to_ = swizzled<Chunks>(row, chunk) * chunk_bytes;
     word_ = chunk * chunk_words;
-    rows_ = words.row(part.row + row) + word_;
-    cols_ = words.row(part.col + row) + word_;
+    // Rows past the last are not read, but their addresses are multiples of 16 bytes, too.
+    rows_ = words.row(min(part.row + row, words.rows - 1)) + word_;
+    cols_ = words.row(min(part.col + row, words.rows - 1)) + word_;
     rows_left_ = clamped(words.rows - part.row - row);
     cols_left_ = clamped(words.rows - part.col - row);
   }

@@ -41,7 +41,9 @@ __device__ inline void begin_group() {
 #endif
 }
 __device__ inline void commit_group() {
-#if !defined(OVCORE_SIMT)
+#if defined(OVCORE_SIMT)
+  simt::commit_multiplications();
+#else
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 #endif
 }
@@ -54,12 +56,16 @@ __device__ inline void commit_group() {
 
 // Waits until all groups but the last one are done; until all are, after which counts may be read.
 __device__ inline void wait_for_previous_group() {
-#if !defined(OVCORE_SIMT)
+#if defined(OVCORE_SIMT)
+  simt::wait_multiplications(1);
+#else
   asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
 #endif
 }
 __device__ inline void wait_for_all_groups([[maybe_unused]] int (&c)[group_counts]) {
-#if !defined(OVCORE_SIMT)
+#if defined(OVCORE_SIMT)
+  simt::wait_multiplications(0);
+#else
   asm volatile("wgmma.wait_group.sync.aligned 0;" : OVCORE_COUNTS : : "memory");
 #endif
 }
@@ -81,11 +87,13 @@ inline std::uint64_t read_described(std::uint64_t descriptor, int row, int word)
 // fragment of rows 16 w and on, columns 8 j and on.
 __device__ inline void multiply(int (&c)[group_counts], std::uint64_t rows, std::uint64_t cols) {
 #if defined(OVCORE_SIMT)
-  const int lane = lane_id(), first_row = warp_id() % 4 * 16;
-  for (int i = 0; i < group_counts; ++i)
-    for (int word = 0; word < 4; ++word)
-      c[i] += __popcll(read_described(rows, first_row + lane / 4 + i % 4 / 2 * 8, word) &
-                       read_described(cols, i / 4 * 8 + lane % 4 * 2 + i % 2, word));
+  simt::multiply_async(c, group_counts, [rows, cols](int* counts) {
+    const int lane = lane_id(), first_row = warp_id() % 4 * 16;
+    for (int i = 0; i < group_counts; ++i)
+      for (int word = 0; word < 4; ++word)
+        counts[i] += __popcll(read_described(rows, first_row + lane / 4 + i % 4 / 2 * 8, word) &
+                              read_described(cols, i / 4 * 8 + lane % 4 * 2 + i % 2, word));
+  });
 #else
   asm volatile(
       "wgmma.mma_async.sync.aligned.m64n256k256.s32.b1.b1.and.popc {"

@@ -97,7 +97,7 @@ __device__ void write_word(bool is_wrong, std::uint64_t* word) {
 }
 
 template <int lanes>
-__global__ void __launch_bounds__(threads, 4)
+__global__ void __launch_bounds__(threads, 2)
     pack_logits(const LogitsView* models, const std::int64_t* target, std::int64_t n_samples,
                 MatrixView<std::uint64_t> words, MatrixView<std::int32_t> preds,
                 std::int64_t* without) {
@@ -143,7 +143,7 @@ cudaError_t pack_errors(const LogitsView* models, std::int64_t n_models, std::in
   const std::int64_t n_blocks = n_models * words.cols;
   if (n_blocks > most_blocks) return cudaErrorInvalidValue;
   OVCORE_RETURN_IF_ERROR(
-      cudaMemsetAsync(without, 0, static_cast<std::size_t>(n_models) * 8, stream));
+      set_to_zero(without, static_cast<std::size_t>(n_models) * sizeof *without, stream));
   constexpr std::int64_t short_row = 256;
   return launch(row_bytes <= short_row ? pack_logits<4> : pack_logits<32>,
                 dim3(static_cast<unsigned>(n_blocks)), threads, 64 * sizeof(std::int32_t), stream,

@@ -9,7 +9,10 @@
 // A warp counts 32 x 32 pairs, of which each lane keeps 4 x 8 in registers, and takes one sample at
 // a time. A class costs each pair an addition and a maximum, and the warp 256 bytes, which pass
 // through shared memory: 3 loads of 16 bytes there serve a lane's 32 pairs. A sample costs each
-// pair nine instructions more, and nothing where the tile's models agree.
+// pair about ten instructions more, and nothing where all models of the tile agree.
+#include <algorithm>
+
+#include "async_copy.cuh"
 #include "pair_tiles.cuh"
 #include "settle.cuh"
 
@@ -42,7 +45,7 @@ __device__ inline void for_each_pair(const Use& use) {
 
 // Counts of 32 pairs: bit i of plane p is bit p of the count of pair i.
 struct Tally {
-  static constexpr int n_planes = 6, most = (1 << n_planes) - 1;
+  static constexpr int n_planes = 5, most = (1 << n_planes) - 1;
   unsigned planes[n_planes] = {};
 
   __device__ void add(unsigned ones) {
@@ -91,18 +94,6 @@ struct Block {
   int counts[2][pairs_each][warp_size];  // conversions and rescues of each lane's pairs
   Staged staged[n_warps];
 };
-
-// Copies a float, which registers do not see.
-__device__ inline void copy_async(float* to, const float* from) {
-#if defined(OVCORE_SIMT)
-  *to = *from;
-#else
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;"
-               :
-               : "r"(shared_address(to)), "l"(from)
-               : "memory");
-#endif
-}
 
 // How often a warp took more than a look at the candidates, and more than the listed classes.
 struct Settled {
@@ -176,8 +167,8 @@ __global__ void __launch_bounds__(n_warps* warp_size, 2)
   const int my_row = min(first_row + lane_id(), n_models - 1);
   const int my_col = min(first_col + lane_id(), n_models - 1);
   const auto stage = [&](Sides<float>& to, const float* row) {
-    copy_async(&to.row[lane_id()], row + my_row);
-    copy_async(&to.col[lane_id()], row + my_col);
+    copy_async<sizeof(float)>(&to.row[lane_id()], row + my_row);
+    copy_async<sizeof(float)>(&to.col[lane_id()], row + my_col);
   };
 
   Tally tallies[2];  // conversions, rescues
@@ -285,7 +276,7 @@ cudaError_t pair_ensemble_hits(const Candidates<float>& candidates,
                                cudaStream_t stream) {
   OVCORE_RETURN_IF_ERROR(set_to_zero(conversions, stream));
   OVCORE_RETURN_IF_ERROR(set_to_zero(rescues, stream));
-  OVCORE_RETURN_IF_ERROR(cudaMemsetAsync(settled, 0, 2 * sizeof(std::int64_t), stream));
+  OVCORE_RETURN_IF_ERROR(set_to_zero(settled, 2 * sizeof *settled, stream));
   const std::int64_t n_listed = candidates.lists.tops.rows;
   const std::int64_t to_a_side = ceil_div(candidates.n_models, std::int64_t{tile});
   if (to_a_side >= 1 << 15) return cudaErrorInvalidValue;

@@ -1,5 +1,5 @@
 // What counts over all pairs of models share: tiles of the upper triangle, their split over
-// samples, copies into shared memory, and the mirror image that fills the lower triangle.
+// samples, and the mirror image that fills the lower triangle.
 //
 // A job's blocks count tiles of S / 2 x S pairs, two to a square of S x S on or right of the
 // diagonal. Where there are few tiles, several blocks count parts of the samples of each; they add
@@ -103,54 +103,6 @@ inline dim3 blocks_of(const Plan& plan) {
   return dim3(static_cast<unsigned>(plan.tiles * plan.splits));
 }
 
-// ---- copies into shared memory ----------------------------------------------------------------
-
-__device__ inline unsigned shared_address(const void* at) {
-#if defined(OVCORE_SIMT)
-  return static_cast<unsigned>(static_cast<const char*>(at) - shared<char>());
-#else
-  return static_cast<unsigned>(__cvta_generic_to_shared(at));
-#endif
-}
-
-// Copies so many of 8 or 16 bytes, which registers do not see, and sets the others to 0. Both
-// addresses are multiples of Size.
-template <int Size>
-__device__ inline void copy_async(void* to, const void* from, int bytes) {
-  static_assert(Size == 8 || Size == 16);
-#if defined(OVCORE_SIMT)
-  std::memset(to, 0, Size);
-  std::memcpy(to, from, static_cast<std::size_t>(bytes));
-#else
-  if constexpr (Size == 8) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;"
-                 :
-                 : "r"(shared_address(to)), "l"(from), "r"(bytes)
-                 : "memory");
-  } else {
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;"
-                 :
-                 : "r"(shared_address(to)), "l"(from), "r"(bytes)
-                 : "memory");
-  }
-#endif
-}
-
-// Ends a group of this thread's copies.
-__device__ inline void commit_copies() {
-#if !defined(OVCORE_SIMT)
-  asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-}
-
-// Waits until all but the last `Pending` groups of this thread's copies are there.
-template <int Pending>
-__device__ inline void wait_copies() {
-#if !defined(OVCORE_SIMT)
-  asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
-#endif
-}
-
 // ---- output -----------------------------------------------------------------------------------
 
 // Adds to a pair of the upper triangle; others are ignored.
@@ -160,6 +112,7 @@ __device__ inline void add_pair(const MatrixView<std::int64_t>& counts, std::int
 }
 
 inline cudaError_t set_to_zero(MatrixView<std::int64_t> counts, cudaStream_t stream) {
+  if (counts.rows == 0) return cudaSuccess;
   const auto size = static_cast<std::size_t>(counts.rows);
   const std::size_t width = size * sizeof(std::int64_t);
   const std::size_t pitch =

@@ -321,6 +321,10 @@ void sizes_that_few_have() {
     compare_candidates(Candidates(problem, Combine::logit, true), {2099, 0, 2070}, 4);
   }
   {
+    const Problem problem(2, 800000, 2, {1000, 0.01, 0, false, 1, false}, 11);
+    compare_pairs(Candidates(problem, Combine::prob, false));  // more than a warp tallies at once
+  }
+  {
     const Problem problem(2, 20, 1, flavours[0], 10);  // one class
     const Candidates candidates(problem, Combine::prob, true);
     compare_pairs(candidates);

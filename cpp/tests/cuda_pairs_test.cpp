@@ -143,6 +143,7 @@ void joint_errors_are_those_of_plain_loops() {
     for (const std::int64_t n_words : {3, 7, 8, 9, 15, 31, 64, 65, 129, 782})
       expect_joint_errors(5, n_words, (n_words + 1) / 2 * 2, 0, method);
     expect_joint_errors(1100, 3, 4, 0, method);
+    expect_joint_errors(1, 9, 9, 0, method);  // of one row, only the first word is aligned
     expect_joint_errors(130, 200, 208, 0, method);
   }
   for (const std::int64_t n_models : {1, 3, 129})

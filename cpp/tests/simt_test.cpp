@@ -1,49 +1,11 @@
-// What runs CUDA kernels on the CPU: that it does what a GPU does, and that it ends programs that a
-// GPU would run by luck.
-#include <cuda_runtime.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
+// What runs CUDA kernels on the CPU does what a GPU does.
 #include <cmath>
-#include <cstdlib>
-#include <string>
 #include <thread>
 #include <vector>
 
-#include "testing.hpp"
+#include "simt_testing.hpp"
 
 namespace {
-
-constexpr unsigned all_lanes = 0xffffffffu;
-
-template <class... Parameters, class... Arguments>
-cudaError_t launch(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, std::size_t bytes,
-                   Arguments... arguments) {
-  cudaLaunchConfig_t config = {};
-  config.gridDim = blocks;
-  config.blockDim = threads;
-  config.dynamicSmemBytes = bytes;
-  return cudaLaunchKernelEx(&config, kernel, arguments...);
-}
-
-template <class T>
-T* shared() {
-  return static_cast<T*>(simt::shared_memory());
-}
-
-void set_order(const char* order) { setenv("OVCORE_SIMT_ORDER", order, 1); }
-
-// Calls test() with every order of turns, and sets the one that there was again.
-template <class Test>
-void in_all_orders(const Test& test) {
-  const char* const named = std::getenv("OVCORE_SIMT_ORDER");
-  const std::string before = named == nullptr ? "" : named;
-  for (const char* order : {"ascending", "descending", "shuffled"}) {
-    set_order(order);
-    test();
-  }
-  set_order(before.c_str());
-}
 
 // ---- what threads do together ------------------------------------------------------------------
 
@@ -363,105 +325,11 @@ void test_threads() {
   expect(holds[0] && holds[1] && holds[2] && holds[3], "launches by several threads");
 }
 
-// ---- what ends the program ---------------------------------------------------------------------
-
-enum class Fault {
-  barrier_of_some,
-  warp_without_barrier,
-  left_collective,
-  other_collective,
-  mask,
-  shared_overrun,
-  shared_underrun
-};
-
-__global__ void faulty_kernel(Fault fault) {
-  const bool is_first = threadIdx.x == 0, in_first_warp = threadIdx.x < 32;
-  char* const bytes = shared<char>();
-  if (fault == Fault::barrier_of_some && is_first) __syncthreads();
-  if (fault == Fault::warp_without_barrier && !in_first_warp) __syncthreads();
-  if (fault == Fault::left_collective && !is_first) __syncwarp();
-  if (fault == Fault::other_collective) {
-    if (is_first)
-      __syncwarp();
-    else
-      __ballot_sync(all_lanes, 1);
-  }
-  if (fault == Fault::mask) __shfl_sync(0xffffu, 1, 0);
-  if (fault == Fault::shared_overrun) bytes[100] = 1;
-  if (fault == Fault::shared_underrun) bytes[-1] = 1;
-}
-
-// Whether run() aborts and says something with these words.
-template <class Run>
-bool aborts(const char* words, const Run& run) {
-  int ends[2];
-  if (pipe(ends) != 0) return false;
-  const pid_t child = fork();
-  if (child == 0) {
-    dup2(ends[1], STDERR_FILENO);
-    run();
-    _exit(0);
-  }
-  close(ends[1]);
-  std::string said;
-  char part[256];
-  for (ssize_t n; (n = read(ends[0], part, sizeof(part))) > 0;)
-    said.append(part, static_cast<std::size_t>(n));
-  close(ends[0]);
-  int status = 0;
-  waitpid(child, &status, 0);
-  const bool holds =
-      WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && said.find(words) != std::string::npos;
-  if (!holds) std::printf("said: %s\n", said.c_str());
-  return holds;
-}
-
-void test_deaths() {
-  const auto faulty = [](Fault fault) {
-    return [fault] { launch(faulty_kernel, 2, 64, 100, fault); };
-  };
-  in_all_orders([&] {
-    expect(aborts("thread 0 waits at __syncthreads", faulty(Fault::barrier_of_some)),
-           "a barrier that one thread reaches");
-    expect(aborts("threads 0 to 31 have returned", faulty(Fault::warp_without_barrier)),
-           "a barrier that a warp does not reach");
-    expect(aborts("threads 1 to 31 wait at __syncwarp", faulty(Fault::left_collective)),
-           "a collective without a lane");
-    expect(aborts("threads 1 to 31 wait at __ballot_sync", faulty(Fault::other_collective)),
-           "two collectives at once");
-    expect(aborts("a mask that does not name all", faulty(Fault::mask)), "a mask of some lanes");
-    expect(aborts("past the end of shared memory", faulty(Fault::shared_overrun)), "an overrun");
-    expect(aborts("before the beginning of shared", faulty(Fault::shared_underrun)), "underrun");
-  });
-  for (const int offset : {-1, 10})
-    expect(aborts(offset < 0 ? "before the beginning of allocated memory"
-                             : "past the end of allocated memory",
-                  [offset] {
-                    char* memory = nullptr;
-                    cudaMalloc(&memory, 10);
-                    memory[offset] = 1;
-                    cudaFree(memory);
-                  }),
-           "a write outside of memory is found when it is freed");
-  expect(aborts("written after it was freed",
-                [] {
-                  char *freed = nullptr, *large = nullptr;
-                  cudaMalloc(&freed, 10);
-                  cudaFree(freed);
-                  freed[3] = 1;
-                  cudaMalloc(&large, 17 << 20);
-                  cudaFree(large);
-                }),
-         "a write to freed memory is found in the end");
-}
-
 }  // namespace
 
 int main() {
   unsetenv("OVCORE_SIMT_CAPABILITY");
   unsetenv("OVCORE_SIMT_DEVICES");
-  test_deaths();
   test_sum();
   test_warps();
   test_collectives();

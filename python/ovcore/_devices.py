@@ -55,6 +55,7 @@ def view(array: Any, place: Place, name: str) -> DeviceArray:
 
     Raises:
         BufferError: its library does not export it; the message passes its reason on.
+        ValueError: it is not aligned to its elements.
         TypeError: an element type that is not supported, or nothing to see it through.
     """
     if hasattr(array, "__dlpack__"):
@@ -67,7 +68,10 @@ def view(array: Any, place: Place, name: str) -> DeviceArray:
             ) from error
         except TypeError as error:
             raise TypeError(f"{name} cannot be read: {error}") from error
-    return _through_interface(array.__cuda_array_interface__, array, place, name)
+    try:
+        return _through_interface(array.__cuda_array_interface__, array, place, name)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be read: {error}") from error
 
 
 def _capsule(array: Any, place: Place) -> Any:
@@ -97,7 +101,10 @@ def _through_interface(told: dict[str, Any], owner: Any, place: Place, name: str
 
 def device_of(told: dict[str, Any]) -> int:
     """The GPU of an array that tells of itself by __cuda_array_interface__ alone."""
-    return int(module().device_of(told["data"][0]))
+    device = int(module().device_of(told["data"][0]))
+    if device < 0:
+        raise ValueError("__cuda_array_interface__ tells of memory that is on no GPU")
+    return device
 
 
 def at(array: DeviceArray, place: Place) -> DeviceArray:

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "async.hpp"
 #include "cuda_runtime_api.h"
 #include "simt.hpp"
 

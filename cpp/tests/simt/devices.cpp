@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -140,6 +141,11 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
   if (const cudaError_t error = check_launch(config, kernel)) return report(error);
   run_grid(config, thread, arguments);
   return cudaSuccess;
+}
+
+bool is_faulty(const char* part) {
+  const char* const fault = std::getenv("OVCORE_SIMT_FAULT");
+  return fault != nullptr && std::strcmp(fault, part) == 0;
 }
 
 }  // namespace simt

@@ -17,6 +17,8 @@
 #include <string_view>
 #include <utility>
 
+#include "async.hpp"
+
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
@@ -300,6 +302,7 @@ void set_order() {
 void run_block() {
   unsigned char* const shared = shared_begin();
   std::memset(shared, shared_poison, now.shared_bytes);
+  drop_async_work();
   now.ready = 0xffffffffu >> (most_warps - now.n_warps);
   now.n_returned = 0;
   now.warp = pick_ready();

@@ -53,6 +53,9 @@ void* deposits(Scope scope);
 // The block's dynamic shared memory.
 void* shared_memory();
 
+// Whether a part of the chip is to fail, for tests of what watches over it: OVCORE_SIMT_FAULT.
+bool is_faulty(const char* part);
+
 // Prints what a thread did wrong and ends the program.
 [[noreturn]] void fail(const char* what, Site site);
 
