@@ -18,7 +18,9 @@ struct MatrixView {
   std::int64_t cols = 0;
   std::int64_t row_stride = 0;  // in elements; the last axis is always contiguous
 
-  [[gnu::always_inline]] OVCORE_ON_DEVICE T* row(std::int64_t i) const { return data + i * row_stride; }
+  [[gnu::always_inline]] OVCORE_ON_DEVICE T* row(std::int64_t i) const {
+    return data + i * row_stride;
+  }
 };
 
 // Half-open range [first, last) of rows, columns or samples.
