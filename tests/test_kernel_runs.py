@@ -100,6 +100,7 @@ few = [Typed(np.zeros((64, 2)), "float64")]
 backend.pack_errors(few, one, bits[:1, :1], None, 2, None)
 backend.temperature_nll(few, one, ones[:1], 2, None)
 done = threading.Event()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
 threading.Timer(0.7, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 threading.Timer(30.0, lambda: done.is_set() or os._exit(3)).start()
 try:

@@ -54,6 +54,8 @@ void check(cudaError_t error) {
   if (error == cudaSuccess) return;
   cudaGetLastError();  // an error that does not stick must not be told of twice
   if (error == cudaErrorMemoryAllocation) throw std::bad_alloc();
+  if (error == cudaErrorNoKernelImageForDevice)
+    throw std::runtime_error("the CUDA kernels need compute capability 8.0 or later");
   throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error) + " (" +
                            cudaGetErrorName(error) + ")");
 }
