@@ -61,7 +61,8 @@ def _available(name: str) -> Iterator[str]:
     try:
         _dispatch.choose(name, "cuda:0" if name == "cuda" else "numpy")
     except BackendUnavailableError as error:
-        if os.environ.get("OVCORE_REQUIRE_NATIVE") and name != "cuda":
+        needed = "OVCORE_REQUIRE_GPU" if name == "cuda" else "OVCORE_REQUIRE_NATIVE"
+        if os.environ.get(needed):
             raise
         pytest.skip(str(error))
     yield name

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from on_gpu import kernels
-from ovcore import _reference
+from ovcore import _reference, _reference_scores
 from ovcore._arrays import Typed, widen
 from ovcore._candidates import Candidates, Scored, padded
 
@@ -323,6 +323,30 @@ def test_hard_samples_are_scanned(
     unsettled = check_pairs(fast_backend, p.scored("prob"), 6, candidates)
     assert unsettled[0] > 0
     assert unsettled[1] > 0 or not scans
+
+
+NEXT_TO_TENTH = float(np.nextafter(np.float32(0.1), np.float32(0)))
+NEARLY_TIED = {  # logits of two models; class 0 is not listed, class 1 is the target
+    "prob": (
+        [np.log(1.8e-16), np.log(2.1e-16), -50, -50, -50, 0, 0, 0],
+        [NEXT_TO_TENTH, np.float32(0.1), *[-200] * 6],
+    ),
+    "logit": ([-5e-9, 0, *[-1e9] * 6], [-1e8, -1e8, *[-1e9] * 5, 0]),
+}
+
+
+@pytest.mark.parametrize("combine", NEARLY_TIED)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sums_that_tie_once_they_are_rounded(fast_backend: str, dtype: str, combine: str) -> None:
+    """Class 0 has a little less than it takes to tie, but for rounding; as the lowest it wins."""
+    models = [typed(np.array([z]), dtype) for z in NEARLY_TIED[combine]]
+    preds = np.array([model.values.argmax(axis=1) for model in models], np.int32)
+    p = Problem(models, np.array([1]), preds, np.ones(2))
+    candidates = check_candidates(fast_backend, p, combine)
+    dense = sum(_reference_scores.scores(m.values, 1.0, combine).astype(float) for m in models)
+    assert dense[0, 0] == dense[0, 1] == dense.max()
+    unsettled = check_pairs(fast_backend, p.scored(combine), 2, candidates)
+    assert unsettled.tolist() == [1, 1]
 
 
 def test_no_sample_on_which_models_differ(fast_backend: str, rng: np.random.Generator) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 import on_gpu
 import ovcore as ov
 from on_gpu import Producer
+from ovcore import _arrays
 
 pytestmark = pytest.mark.usefixtures("gpus")  # simulated ones
 
@@ -159,6 +162,34 @@ def test_errors_of_a_gpu_are_errors_like_any(rng: np.random.Generator) -> None:
     )
 
 
+def test_errors_of_a_gpu_can_be_copied(rng: np.random.Generator) -> None:
+    logits, target = problem(rng)
+    errors = ov.pack_errors(Producer(logits), Producer(target))
+    for twin in (copy.deepcopy(errors), pickle.loads(pickle.dumps(errors))):
+        assert twin == errors
+        assert twin.library == "cuda:0"
+    with pytest.raises(TypeError, match="words must be an .* uint64 array, got DeviceArray"):
+        ov.ErrorBits(errors.words_in_place(), N_SAMPLES)
+    indices = Producer(np.array([3, 1]))
+    assert errors.select(_arrays.adopt(indices, "models")) == errors.select([3, 1])
+
+
+def test_classes_past_63_bits_are_refused_as_on_the_cpu() -> None:
+    far = np.array([2**64 - 1, 3], np.uint64)
+    for preds in ([far, np.array([-1, 3])], [far, far + np.uint64(0)]):
+        for models in (preds, [Producer(classes) for classes in preds]):
+            with pytest.raises(ValueError, match=r"classes must span .* below 2\^63"):
+                ov.pairwise.joint_agreement(models)
+
+
+def test_temperatures_come_back_beside_the_logits(rng: np.random.Generator) -> None:
+    logits, target = problem(rng)
+    there = Producer(logits, device=1), Producer(target, device=1)
+    for split in ((logits, target), (Producer(logits), Producer(target))):
+        result = ov.compare(*there, calibration_split=split)
+        assert result.temperature.__dlpack_device__() == (2, 1)
+
+
 def test_labels_of_a_comparison_on_a_gpu(rng: np.random.Generator) -> None:
     logits, target = problem(rng)
     names = [f"net {m}" for m in range(N_MODELS)]
@@ -166,6 +197,7 @@ def test_labels_of_a_comparison_on_a_gpu(rng: np.random.Generator) -> None:
     there = ov.compare(Producer(logits), Producer(target), models=names, temperature=1.0)
     assert there.to_pandas().equals(here.to_pandas())
     np.testing.assert_array_equal(there.clustered_order(), here.clustered_order())
+    assert there.table("net 2") == here.table("net 2")
     assert there.n_samples == N_SAMPLES
 
 
@@ -176,6 +208,8 @@ def test_what_has_no_kernel_is_refused_with_advice(rng: np.random.Generator) -> 
         lambda: ov.calibration.brier_score(there, of),
         lambda: ov.calibration.expected_calibration_error(there, of, kind="classwise"),
         lambda: ov.pairwise.capa(there, of),
+        lambda: ov.pairwise.capa([there], of),
+        lambda: ov.calibration.TemperatureScaler().fit(there, target),
         lambda: ov.TopK(Producer(target[:, None]), Producer(logits[0, :, :1]), 9),
     ):
         with pytest.raises(ValueError, match=r"is on cuda:0, but .* in host memory.*\.cpu\(\)"):

@@ -122,7 +122,7 @@ def test_the_other_protocol(gpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ov.pack_errors(backwards, Interface(TARGET[::-1])) == ov.pack_errors(
         LOGITS[:, ::-1], TARGET[::-1]
     )
-    with pytest.raises(TypeError, match="preds_or_logits is a masked array"):
+    with pytest.raises(TypeError, match="preds_or_logits cannot be read: it is a masked array"):
         ov.pack_errors(Interface(LOGITS, mask=logits), target)
     with pytest.raises(TypeError, match="foreign byte order"):
         ov.pack_errors(Interface(LOGITS, typestr=">f4"), target)

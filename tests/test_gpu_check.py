@@ -48,7 +48,7 @@ def outcomes(path: Path) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("gpus")
 @pytest.mark.parametrize(
-    ("capability", "missing"), [("75", {"mma", "wgmma"}), ("80", {"wgmma"}), ("90", set())]
+    ("capability", "missing"), [("100", {"mma", "wgmma"}), ("80", {"wgmma"}), ("90", set())]
 )
 def test_all_kernels_pass(
     check: Any, capability: str, missing: set[str],

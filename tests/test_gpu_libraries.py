@@ -32,13 +32,16 @@ class FirstDevice:
 class FakeTensor(Producer):
     """A tensor as torch's and arrays as cupy's are, on a simulated GPU."""
 
-    requires_grad = False
+    requires_grad = is_negated = False
     is_current = False  # its device: torch exports from that alone
 
     def __init__(self, values: np.ndarray) -> None:
         super().__init__(values)
         self.device = FirstDevice()
         self.dtype, self.shape = f"fake.{values.dtype.name}", values.shape
+
+    def is_neg(self) -> bool:
+        return self.is_negated
 
     def __dlpack__(self, **options: Any) -> Any:
         assert FakeTensor.is_current
@@ -111,6 +114,9 @@ def test_libraries_that_are_known(name: str, stream: int, monkeypatch: pytest.Mo
     if name == "torch":
         logits.requires_grad = True
         with pytest.raises(ValueError, match=r"preds_or_logits requires grad: pass .*\.detach\(\)"):
+            ov.pack_errors(logits, target)
+        logits.requires_grad, logits.is_negated = False, True
+        with pytest.raises(ValueError, match="negated view: pass preds_or_logits.resolve_neg"):
             ov.pack_errors(logits, target)
     del errors, pairs
     gc.collect()

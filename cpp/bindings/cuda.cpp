@@ -26,7 +26,7 @@ std::vector<std::int64_t> pack_errors_binding(const py::sequence& models, const 
     const auto* classes = send_classes(job, models.cast<Arrays>(), n_samples);
     job.run("pack_errors",
             [&] { return cuda::pack_errors(classes, n_models, of, n_samples, out, job.stream()); });
-    check(cudaStreamSynchronize(job.stream()));  // words may be read on another stream next
+    job.wait();  // words may be read on another stream next
     return without;
   }
   const DeviceModels logits(models);
@@ -66,9 +66,11 @@ Counts joint_agreement_binding(const Arrays& preds, std::int64_t lowest, std::in
   DeviceJob job(preds[0].place());
   const auto n = static_cast<std::int64_t>(preds.size());
   const std::int64_t n_samples = preds[0].size();
-  require(lowest <= highest && highest - lowest < 1 << 16, "classes span too many values");
+  const std::uint64_t span =
+      static_cast<std::uint64_t>(highest) - static_cast<std::uint64_t>(lowest);
+  require(lowest <= highest && span < 1 << 16, "classes span too many values");
   std::int64_t n_planes = 0;
-  while (highest - lowest >= std::int64_t{1} << n_planes) ++n_planes;
+  while (span >> n_planes > 0) ++n_planes;
   auto* agreement = job.scratch<std::int64_t>(n * n);
   void* planes = job.scratch(cuda::agreement_scratch(n, n_samples, n_planes));
   const auto* classes = send_classes(job, preds, n_samples);

@@ -40,6 +40,7 @@ Doubles temperature_nll_binding(const py::sequence& models, const DeviceArray& t
   return result;
 }
 
+// What this and candidate_scores return is read by later calls on the same stream: nothing waits.
 void confidences_binding(const py::sequence& models, const Doubles& temperature,
                          const DeviceArray& preds, const DeviceArray& confidence,
                          const py::object& /*workers*/, const py::object& /*progress*/) {

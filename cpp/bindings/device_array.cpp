@@ -21,11 +21,11 @@ class OwnBuffer {
     check(cudaMallocAsync(&data_, std::max<std::size_t>(bytes, 1), stream_));
   }
   ~OwnBuffer() {
-    int before = 0;
-    cudaGetDevice(&before);
-    cudaSetDevice(device_);
-    cudaFreeAsync(data_, stream_);
-    cudaSetDevice(before);
+    try {
+      const OnDevice guard(device_);
+      cudaFreeAsync(data_, stream_);
+    } catch (const std::exception&) {  // the device is lost, and its memory with it
+    }
   }
   OwnBuffer(const OwnBuffer&) = delete;
   OwnBuffer& operator=(const OwnBuffer&) = delete;
@@ -38,6 +38,15 @@ class OwnBuffer {
 };
 
 }  // namespace
+
+void wait_for(cudaStream_t stream) {
+  cudaError_t error;
+  {
+    const py::gil_scoped_release others;
+    error = cudaStreamSynchronize(stream);
+  }
+  check(error);
+}
 
 void order(cudaStream_t before, cudaStream_t after) {
   if (before == after) return;
@@ -54,17 +63,17 @@ void check(cudaError_t error) {
   if (error == cudaSuccess) return;
   cudaGetLastError();  // an error that does not stick must not be told of twice
   if (error == cudaErrorMemoryAllocation) throw std::bad_alloc();
-  if (error == cudaErrorNoKernelImageForDevice)
-    throw std::runtime_error("the CUDA kernels need compute capability 8.0 or later");
   throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error) + " (" +
                            cudaGetErrorName(error) + ")");
 }
 
-OnDevice::OnDevice(int device) {
+OnDevice::OnDevice(int device) : device_(device) {
   check(cudaGetDevice(&before_));
-  if (before_ != device) check(cudaSetDevice(device));
+  if (before_ != device_) check(cudaSetDevice(device_));
 }
-OnDevice::~OnDevice() { cudaSetDevice(before_); }
+OnDevice::~OnDevice() {
+  if (before_ != device_) cudaSetDevice(before_);
+}
 
 Place::Place(const py::object& place)
     : self(place),
@@ -112,9 +121,9 @@ DeviceArray DeviceArray::upload(const py::object& place, const py::array& values
   DeviceArray array = empty(place, shape, values.dtype().attr("name").cast<std::string>());
   const Place at(place);
   const OnDevice guard(at.device);
-  // From pageable memory: the values have been read when this returns.
   check(cudaMemcpyAsync(array.data_, values.data(), static_cast<std::size_t>(values.nbytes()),
                         cudaMemcpyHostToDevice, at.stream));
+  wait_for(at.stream);  // the values need not live longer
   return array;
 }
 
@@ -145,10 +154,9 @@ py::array DeviceArray::numpy() const {
     const OnDevice guard(at.device);
     auto* to = const_cast<std::uint8_t*>(host.data());
     const auto* from = static_cast<const char*>(data_) + first;
-    const py::gil_scoped_release others;
     check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost,
                           at.stream));
-    check(cudaStreamSynchronize(at.stream));
+    wait_for(at.stream);
   }
   return py::array(py::dtype(name), shape_, strides_, host.data() - first, host);
 }
@@ -209,7 +217,8 @@ py::dict DeviceArray::interface() const {
   found["strides"] = py::tuple(py::cast(strides_));
   found["typestr"] = of.typestr;
   found["data"] = py::make_tuple(reinterpret_cast<std::uintptr_t>(data_), false);
-  found["stream"] = reinterpret_cast<std::intptr_t>(Place(place_).stream);
+  const auto stream = reinterpret_cast<std::intptr_t>(Place(place_).stream);
+  found["stream"] = stream == 0 ? 1 : stream;  // the default stream; 0 is not legal there
   return found;
 }
 
@@ -294,12 +303,19 @@ void bind_device_arrays(py::module_& module) {
         }
         check(found_any);
         py::list names;
+        bool is_any_new_enough = false;
         for (int device = 0; device < count; ++device) {
           cudaDeviceProp found{};
           check(cudaGetDeviceProperties(&found, device));
-          names.append(
-              py::str("{}, compute capability {}.{}").format(found.name, found.major, found.minor));
+          const bool is_new_enough = found.major >= 8;
+          is_any_new_enough |= is_new_enough;
+          names.append(py::str("{}, compute capability {}.{}{}")
+                           .format(found.name, found.major, found.minor,
+                                   is_new_enough ? "" : " (too old: kernels need 8.0)"));
         }
+        if (!is_any_new_enough)
+          throw std::runtime_error("no CUDA device that is new enough: " +
+                                   py::str("; ").attr("join")(names).cast<std::string>());
         return names;
       },
       "Names of the GPUs. RuntimeError says why there are none.");

@@ -24,6 +24,9 @@ inline cudaStream_t as_stream(std::intptr_t handle) {
   return reinterpret_cast<cudaStream_t>(handle);
 }
 
+// Waits for what is queued on a stream; other threads of Python go on.
+void wait_for(cudaStream_t stream);
+
 // Makes what was queued on one stream come before what will be queued on another.
 void order(cudaStream_t before, cudaStream_t after);
 
@@ -36,7 +39,7 @@ class OnDevice {
   OnDevice& operator=(const OnDevice&) = delete;
 
  private:
-  int before_ = 0;
+  int before_ = 0, device_ = 0;
 };
 
 // Where arrays lie and who allocates there: ovcore._arrays.Place, read once.

@@ -41,25 +41,27 @@ class DeviceJob {
   T* scratch(std::int64_t count) {
     return static_cast<T*>(scratch(static_cast<std::size_t>(count) * sizeof(T)));
   }
-  // A copy on the device. From pageable memory: the values have been read when this returns.
+  // A copy on the device. It is waited for: the values need not live longer.
   template <class T>
   const T* send(const T* values, std::int64_t count) {
     T* copy = scratch<T>(count);
     check(cudaMemcpyAsync(copy, values, static_cast<std::size_t>(count) * sizeof(T),
                           cudaMemcpyHostToDevice, stream()));
+    wait();
     return copy;
   }
   template <class T>
   const T* send(const std::vector<T>& values) {
     return send(values.data(), static_cast<std::int64_t>(values.size()));
   }
+  // Waits for what is queued; other threads of Python go on.
+  void wait() const { wait_for(stream()); }
   // Waits for what is queued and copies values to the host.
   template <class T>
   void fetch(const T* values, std::int64_t count, T* to) const {
-    const py::gil_scoped_release others;
     check(cudaMemcpyAsync(to, values, static_cast<std::size_t>(count) * sizeof(T),
                           cudaMemcpyDeviceToHost, stream()));
-    check(cudaStreamSynchronize(stream()));
+    wait();
   }
   // Result of that as an array.
   py::array_t<std::int64_t> counts(const std::int64_t* values,
@@ -80,7 +82,10 @@ class DeviceModels {
  public:
   explicit DeviceModels(const py::sequence& models) {
     require(models.size() >= 1, "expected at least one model");
-    for (const auto& typed : models) arrays_.push_back(typed.attr("values").cast<DeviceArray>());
+    for (const auto& typed : models) {
+      arrays_.push_back(typed.attr("values").cast<DeviceArray>());
+      require(arrays_.back().ndim() == 2, "expected logits (N, K)");
+    }
   }
   py::object place() const { return arrays_[0].place(); }
   std::int64_t count() const { return static_cast<std::int64_t>(arrays_.size()); }
@@ -92,7 +97,7 @@ class DeviceModels {
     std::vector<LogitsView> found;
     for (const DeviceArray& array : arrays_) {
       job.mine(array);
-      require(array.ndim() == 2 && array.shape()[0] == n_samples() && array.shape()[1] >= 1,
+      require(array.shape()[0] == n_samples() && array.shape()[1] >= 1,
               "expected logits of as many samples for each model");
       require(array.rows_are_contiguous() && array.strides()[0] % array.itemsize() == 0,
               "logits must be contiguous along classes");
@@ -143,8 +148,10 @@ struct DeviceScored {
   }
   const ScoredModel* send(DeviceJob& job) const {
     std::vector<ScoredModel> table;
-    for (const LogitsView& view : models.views(job))
+    for (const LogitsView& view : models.views(job)) {
+      require(view.cols == models.n_classes(), "expected as many classes for each model");
       table.push_back({view, temperatures.at(table.size())});
+    }
     return job.send(table);
   }
 

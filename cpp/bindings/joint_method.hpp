@@ -12,18 +12,19 @@
 
 namespace ovcore::bindings {
 
-// Whether a method agrees with plain counting on the job's device, of bits that are reproducible.
-// Instructions of tensor cores are described in prose and differ from chip to chip; a wrong count
-// would not be noticed. Takes a millisecond.
+// Whether a method agrees with plain counting on the job's device, of bits that are reproducible:
+// instructions of tensor cores are described in prose and differ from chip to chip, and a wrong
+// count would not be noticed. Enough words for several stages a block, the last of them incomplete.
+// Takes some milliseconds.
 inline bool counts_right(DeviceJob& job, cuda::JointMethod method) {
-  constexpr std::int64_t n_models = 300, n_words = 48;
-  std::vector<std::uint64_t> bits(n_models * n_words);
+  constexpr std::int64_t n_models = 300, n_words = 2401, stride = n_words + 1;
+  std::vector<std::uint64_t> bits(n_models * stride);
   std::uint64_t state = 20220425;
   for (std::uint64_t& word : bits) {
     state = state * 6364136223846793005u + 1442695040888963407u;
     word = state ^ state >> 29;
   }
-  const MatrixView<const std::uint64_t> words{job.send(bits), n_models, n_words, n_words};
+  const MatrixView<const std::uint64_t> words{job.send(bits), n_models, n_words, stride};
   std::vector<std::int64_t> found[2];
   for (const cuda::JointMethod how : {cuda::JointMethod::popcount, method}) {
     auto* joint = job.scratch<std::int64_t>(n_models * n_models);
@@ -32,7 +33,10 @@ inline bool counts_right(DeviceJob& job, cuda::JointMethod method) {
     counts.resize(n_models * n_models);
     job.fetch(joint, n_models * n_models, counts.data());
   }
-  return found[0] == found[1];
+  std::int64_t first_pair = 0;  // counted here, lest both are wrong in the same way
+  for (std::int64_t w = 0; w < n_words; ++w)
+    first_pair += __builtin_popcountll(bits[w] & bits[stride + w]);
+  return found[0] == found[1] && found[0][1] == first_pair;
 }
 
 // The method that was named, or else the fastest one for these words that counts right.

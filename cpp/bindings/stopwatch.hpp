@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cuda_runtime_api.h>
+#include <pybind11/pybind11.h>
 
 #include <string>
 #include <utility>
@@ -39,7 +40,10 @@ class Stopwatch {
     std::vector<std::pair<std::string, float>> found;
     for (const Lap& lap : laps_) {
       float milliseconds = 0;
-      check(cudaEventSynchronize(lap.last));
+      {
+        const pybind11::gil_scoped_release others;
+        cudaEventSynchronize(lap.last);  // what it fails with is told next
+      }
       check(cudaEventElapsedTime(&milliseconds, lap.first, lap.last));
       found.emplace_back(lap.name, milliseconds);
       cudaEventDestroy(lap.first);

@@ -73,10 +73,12 @@ template <class Score>
   // Only a class whose score for one model reaches what the other's outside score leaves open.
   const ScoredRow row_a(all, s, a), row_b(all, s, b);
   const bool by_a = read_first(all, s, a, b) == a;
-  return !(by_a ? row_a : row_b).any_above(of_target - (by_a ? out_b : out_a), [&](std::int64_t k) {
-    const double rival = static_cast<double>(row_a.score(k)) + static_cast<double>(row_b.score(k));
-    return rival > of_target || (rival == of_target && k < target_class);
-  });
+  return !(by_a ? row_a : row_b)
+              .any_above(left_open(of_target, by_a ? out_b : out_a), [&](std::int64_t k) {
+                const double rival =
+                    static_cast<double>(row_a.score(k)) + static_cast<double>(row_b.score(k));
+                return rival > of_target || (rival == of_target && k < target_class);
+              });
 }
 
 // Pairs that a sample leaves to be looked at one by one, while their logits are on their way.

@@ -17,6 +17,13 @@ inline std::int64_t lowest_unlisted(const CandidateLists& lists, std::int64_t s,
   return k < n_classes ? k : n_classes;
 }
 
+// What a class must score for one model, at least, to reach the target's sum with at most `other`
+// for the other model: their sum, once rounded, reaches it from half a unit in its last place
+// below.
+inline double left_open(double of_target, double other) {
+  return of_target - other - 3e-16 * (std::fabs(of_target) + std::fabs(other));
+}
+
 // All scores of one model on one listed sample.
 struct ScoredRow {
   Scorer scorer;

@@ -85,8 +85,8 @@ __device__ inline unsigned settle(const Candidates<float>& all, const Members& m
 }
 
 __global__ void __launch_bounds__(n_warps* warp_size, 2)
-    count_hits(Candidates<float> all, Members members, const std::uint8_t* right,
-               std::int64_t* hits) {
+    count_candidate_hits(Candidates<float> all, Members members, const std::uint8_t* right,
+                         std::int64_t* hits) {
   Block& block = *shared<Block>();
   double* sums = block.sums[warp_id()];
   const std::int64_t first_model = blockIdx.y * block_models;
@@ -164,7 +164,8 @@ cudaError_t candidate_hits(const Candidates<float>& candidates, const std::int64
   const std::int64_t n_blocks =
       min(ceil_div(candidates.lists.tops.rows, std::int64_t{n_warps}), enough_blocks);
   const std::int64_t n_groups = ceil_div(candidates.n_models, block_models);
-  return launch(count_hits, dim3(static_cast<unsigned>(n_blocks), static_cast<unsigned>(n_groups)),
+  return launch(count_candidate_hits,
+                dim3(static_cast<unsigned>(n_blocks), static_cast<unsigned>(n_groups)),
                 n_warps * warp_size, sizeof(Block), stream, candidates, Members{members, n_members},
                 right, hits);
 }

@@ -104,25 +104,46 @@ __device__ inline auto with_row(const LogitsView& logits, std::int64_t n, const 
   }
 }
 
-// An element of a vector of integers, as int64.
-__device__ inline std::int64_t read_integer(const IntegersView& view, std::int64_t i) {
-  const char* at = static_cast<const char*>(view.data) + i * view.stride;
+// Reads elements `first`, first + step, ..., at once; past the end they are `fill`. Views are
+// passed by value: they are read once.
+template <class T, int Count>
+__device__ inline void read_typed(const IntegersView view, std::int64_t first, std::int64_t step,
+                                  std::int64_t size, std::int64_t fill, std::int64_t (&to)[Count]) {
+  const char* const data = static_cast<const char*>(view.data);
+#pragma unroll
+  for (int k = 0; k < Count; ++k) {
+    const std::int64_t i = first + k * step;
+    to[k] = i < size
+                ? static_cast<std::int64_t>(*reinterpret_cast<const T*>(data + i * view.stride))
+                : fill;
+  }
+}
+template <int Count>
+__device__ inline void read_integers(const IntegersView view, std::int64_t first, std::int64_t step,
+                                     std::int64_t size, std::int64_t fill,
+                                     std::int64_t (&to)[Count]) {
   switch (view.is_signed ? -view.itemsize : view.itemsize) {
     case 1:
-      return *reinterpret_cast<const std::uint8_t*>(at);
+      return read_typed<std::uint8_t>(view, first, step, size, fill, to);
     case 2:
-      return *reinterpret_cast<const std::uint16_t*>(at);
+      return read_typed<std::uint16_t>(view, first, step, size, fill, to);
     case 4:
-      return *reinterpret_cast<const std::uint32_t*>(at);
+      return read_typed<std::uint32_t>(view, first, step, size, fill, to);
     case -1:
-      return *reinterpret_cast<const std::int8_t*>(at);
+      return read_typed<std::int8_t>(view, first, step, size, fill, to);
     case -2:
-      return *reinterpret_cast<const std::int16_t*>(at);
+      return read_typed<std::int16_t>(view, first, step, size, fill, to);
     case -4:
-      return *reinterpret_cast<const std::int32_t*>(at);
+      return read_typed<std::int32_t>(view, first, step, size, fill, to);
     default:
-      return *reinterpret_cast<const std::int64_t*>(at);
+      return read_typed<std::int64_t>(view, first, step, size, fill, to);
   }
+}
+// One element.
+__device__ inline std::int64_t read_integer(const IntegersView& view, std::int64_t i) {
+  std::int64_t value[1];
+  read_integers(view, i, 1, i + 1, 0, value);
+  return value[0];
 }
 
 // Adds to a count that many blocks share. Integers: the order does not matter.

@@ -21,42 +21,6 @@ std::int64_t stored_models(std::int64_t n_models) {
   return ceil_div(n_models, model_group) * model_group;
 }
 
-// Reads elements `first`, first + step, ..., at once; past the end they are `fill`. Views are
-// passed by value: they are read once.
-template <class T, int Count>
-__device__ inline void read_typed(const IntegersView view, std::int64_t first, std::int64_t step,
-                                  std::int64_t size, std::int64_t fill, std::int64_t (&to)[Count]) {
-  const char* const data = static_cast<const char*>(view.data);
-#pragma unroll
-  for (int k = 0; k < Count; ++k) {
-    const std::int64_t i = first + k * step;
-    to[k] = i < size
-                ? static_cast<std::int64_t>(*reinterpret_cast<const T*>(data + i * view.stride))
-                : fill;
-  }
-}
-template <int Count>
-__device__ inline void read_integers(const IntegersView view, std::int64_t first, std::int64_t step,
-                                     std::int64_t size, std::int64_t fill,
-                                     std::int64_t (&to)[Count]) {
-  switch (view.is_signed ? -view.itemsize : view.itemsize) {
-    case 1:
-      return read_typed<std::uint8_t>(view, first, step, size, fill, to);
-    case 2:
-      return read_typed<std::uint16_t>(view, first, step, size, fill, to);
-    case 4:
-      return read_typed<std::uint32_t>(view, first, step, size, fill, to);
-    case -1:
-      return read_typed<std::int8_t>(view, first, step, size, fill, to);
-    case -2:
-      return read_typed<std::int16_t>(view, first, step, size, fill, to);
-    case -4:
-      return read_typed<std::int32_t>(view, first, step, size, fill, to);
-    default:
-      return read_typed<std::int64_t>(view, first, step, size, fill, to);
-  }
-}
-
 // ---- lowest and highest class -----------------------------------------------------------------
 
 constexpr int span_threads = 256, span_reads = 4;

@@ -126,7 +126,7 @@ __device__ inline bool settle_pair(const Candidates<float>& all, std::int64_t s,
   // the model that has fewer of those.
   const bool by_b = out_b < out_a;
   const ScoredRow looked_at(all, s, by_b ? b : a), other(all, s, by_b ? a : b);
-  const double lowest = looked_at.threshold(of_target - (by_b ? out_a : out_b));
+  const double lowest = looked_at.threshold(left_open(of_target, by_b ? out_a : out_b));
   constexpr int at_once = 8;
   for (std::int64_t from = 0; from < all.n_classes; from += at_once * warp_size) {
     unsigned near = looked_at.at_least<at_once>(lowest, from + lane_id());
@@ -142,9 +142,9 @@ __device__ inline bool settle_pair(const Candidates<float>& all, std::int64_t s,
 }
 
 __global__ void __launch_bounds__(n_warps* warp_size, 2)
-    count_hits(Candidates<float> all, unsigned n_tiles, std::int64_t per_slice,
-               MatrixView<std::int64_t> conversions, MatrixView<std::int64_t> rescues,
-               std::int64_t* settled) {
+    count_pair_hits(Candidates<float> all, unsigned n_tiles, std::int64_t per_slice,
+                    MatrixView<std::int64_t> conversions, MatrixView<std::int64_t> rescues,
+                    std::int64_t* settled) {
   Block& block = *shared<Block>();
   Staged& staged = block.staged[warp_id()];
   for (int pair = warp_id(); pair < pairs_each; pair += n_warps)
@@ -287,7 +287,7 @@ cudaError_t pair_ensemble_hits(const Candidates<float>& candidates,
   const std::int64_t per_slice =
       std::clamp(ceil_div(n_listed * n_tiles, enough_blocks), least, most);
   const std::int64_t n_blocks = n_tiles * ceil_div(n_listed, per_slice);
-  return launch(count_hits, dim3(static_cast<unsigned>(n_blocks)), n_warps * warp_size,
+  return launch(count_pair_hits, dim3(static_cast<unsigned>(n_blocks)), n_warps * warp_size,
                 sizeof(Block), stream, candidates, n_tiles, per_slice, conversions, rescues,
                 settled);
 }

@@ -6,6 +6,13 @@
 namespace ovcore::cuda {
 namespace {
 
+// What a class must score for one model, at least, to reach the target's sum with at most `other`
+// for the other model: their sum, once rounded, reaches it from half a unit in its last place
+// below.
+__device__ inline double left_open(double of_target, double other) {
+  return of_target - other - 3e-16 * (fabs(of_target) + fabs(other));
+}
+
 // All scores of one model on one listed sample. They are made of distances to the peak, which are
 // formed in the precision of the logits and widened: one piece of code scores all element types.
 struct ScoredRow {

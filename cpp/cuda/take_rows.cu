@@ -37,6 +37,7 @@ cudaError_t take_rows(const void* from, std::int64_t row_stride, std::int64_t ro
   const auto of = [&](auto piece) {
     return take<decltype(piece)>(from, row_stride, row_bytes, rows, n_rows, to, stream);
   };
+  if (steps % 16 == 0) return of(uint4{});
   if (steps % 4 == 0) return of(std::uint32_t{});
   if (steps % 2 == 0) return of(std::uint16_t{});
   return of(std::uint8_t{});

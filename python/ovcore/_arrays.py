@@ -19,7 +19,7 @@ from ovcore import _devices
 from ovcore._devices import DeviceArray, NoDeviceError, Place
 
 Array: TypeAlias = Any
-"""An array of the caller's library: numpy.ndarray, or torch.Tensor where one was given."""
+"""An array of the caller's library: of numpy, torch, cupy, or any that tells how it is read."""
 
 _NOTHING = contextlib.nullcontext()
 _DLPACK_CPU, _DLPACK_CUDA, _DLPACK_MANAGED = 1, 2, 13
@@ -130,6 +130,8 @@ def view(array: Array, name: str) -> Typed:
     if _name_of(array) == "torch" and array.requires_grad:
         raise ValueError(f"{name} requires grad: pass {name}.detach()")
     if is_on_gpu(array):
+        if _name_of(array) == "torch" and array.is_neg():  # a sign that is not in memory
+            raise ValueError(f"{name} is a negated view: pass {name}.resolve_neg()")
         seen = _view_on_gpu(array, name)
         return Typed(seen, str(seen.dtype))
     _refuse_other_devices(array, name)
@@ -269,10 +271,15 @@ def as_numpy(array: Array) -> NDArray[Any]:
 
 def span(classes: Sequence[NDArray[np.integer[Any]] | DeviceArray]) -> tuple[int, int]:
     """Lowest and highest of all models' classes."""
-    if _devices.is_device_array(classes[0]):
-        lowest, highest = _devices.module().class_span(list(classes))
-        return lowest, highest
-    return min(int(c.min()) for c in classes), max(int(c.max()) for c in classes)
+    if not _devices.is_device_array(classes[0]):
+        return min(int(c.min()) for c in classes), max(int(c.max()) for c in classes)
+    spans = []
+    for are_wide in (False, True):  # unsigned classes past 2^63 look negative
+        some = [c for c in classes if (c.dtype == "uint64") == are_wide]
+        if some:
+            low, high = _devices.module().class_span(some)
+            spans.append((low, high + 2**64 if are_wide and low < 0 else high))
+    return min(low for low, _ in spans), max(high for _, high in spans)
 
 
 def on_host(array: NDArray[Any] | DeviceArray) -> NDArray[Any]:
@@ -322,11 +329,7 @@ def _uses_numba(library: str) -> bool:
     """Whether arrays of cupy are what kernels take, as the compiled module is not there."""
     if not library.startswith("cupy"):
         return False
-    try:
-        _devices.module()
-    except ImportError:
-        return True
-    return False
+    return not _devices.is_built()
 
 
 def in_library(values: NDArray[Any], library: str) -> Array:

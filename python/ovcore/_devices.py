@@ -39,6 +39,15 @@ def module() -> Any:
     return importlib.import_module("ovcore._cuda")
 
 
+def is_built() -> bool:
+    """Whether the compiled module is there."""
+    try:
+        module()
+    except ImportError:
+        return False
+    return True
+
+
 def is_device_array(array: object) -> TypeGuard[DeviceArray]:
     """Whether it is a view in GPU memory already."""
     return type(array).__name__ == "DeviceArray" and hasattr(array, "place")
@@ -58,37 +67,36 @@ def view(array: Any, place: Place, name: str) -> DeviceArray:
         ValueError: it is not aligned to its elements.
         TypeError: an element type that is not supported, or nothing to see it through.
     """
-    if hasattr(array, "__dlpack__"):
-        try:
-            return module().DeviceArray.from_dlpack(place, _capsule(array, place))
-        except BufferError as error:
-            raise BufferError(
-                f"{name} is not exported by its library: {error} "
-                f"(an array that requires grad: pass {name}.detach())"
-            ) from error
-        except TypeError as error:
-            raise TypeError(f"{name} cannot be read: {error}") from error
     try:
-        return _through_interface(array.__cuda_array_interface__, array, place, name)
-    except ValueError as error:
-        raise ValueError(f"{name} cannot be read: {error}") from error
+        if hasattr(array, "__dlpack__"):
+            capsule = _capsule(array, place, name)
+            return module().DeviceArray.from_dlpack(place, capsule)
+        return _through_interface(array.__cuda_array_interface__, array, place)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} cannot be read: {error}") from error
 
 
-def _capsule(array: Any, place: Place) -> Any:
+def _capsule(array: Any, place: Place, name: str) -> Any:
     """The producer makes what it has queued come before what we queue."""
     stream = place.stream or LEGACY_STREAM
     try:
-        return array.__dlpack__(stream=stream, max_version=(1, 0))
-    except TypeError:  # a producer from before DLPack 1.0
-        return array.__dlpack__(stream=stream)
+        try:
+            return array.__dlpack__(stream=stream, max_version=(1, 0))
+        except TypeError:  # a producer from before DLPack 1.0
+            return array.__dlpack__(stream=stream)
+    except BufferError as error:
+        raise BufferError(
+            f"{name} is not exported by its library: {error} "
+            f"(an array that requires grad: pass {name}.detach())"
+        ) from error
 
 
-def _through_interface(told: dict[str, Any], owner: Any, place: Place, name: str) -> DeviceArray:
+def _through_interface(told: dict[str, Any], owner: Any, place: Place) -> DeviceArray:
     if told.get("mask") is not None:
-        raise TypeError(f"{name} is a masked array: drop or fill what is masked")
+        raise TypeError("it is a masked array: drop or fill what is masked")
     kind = np.dtype(told["typestr"])
     if not kind.isnative:
-        raise TypeError(f"{name} is in foreign byte order ({told['typestr']})")
+        raise TypeError(f"it is in foreign byte order ({told['typestr']})")
     produced_on = told.get("stream")
     if produced_on is not None:
         module().order(place.device, produced_on, place.stream)

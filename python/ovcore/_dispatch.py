@@ -1,4 +1,4 @@
-"""The one file that knows that backends exist.
+"""The one file that chooses between backends.
 
 The arrays decide the device, and so the ladder. An explicit choice (``backend=``, else the
 environment variable ``OVCORE_BACKEND``) is taken or refused, never replaced. Without one the first
@@ -183,6 +183,8 @@ def _load(name: str) -> Backend:
             module.devices()
         except RuntimeError as error:
             raise BackendUnavailableError(f"backend {name!r} cannot run: {error}") from error
+    if name == "numba-cuda" and _devices.is_built():
+        raise BackendUnavailableError(f"backend {name!r} cannot run beside the compiled module")
     return cast(Backend, module)
 
 

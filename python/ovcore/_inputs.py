@@ -351,6 +351,8 @@ def _check_range(
 
 
 def _refuse_mixed_devices(data: Any, name: str, target: Array | None = None) -> None:
+    if isinstance(data, list | tuple) and not data:
+        return  # refused as such
     if _is_sequence_of_arrays(data):
         named = [(f"{name}[{m}]", array) for m, array in enumerate(data)]
     else:

@@ -153,7 +153,8 @@ def capa(
     parts = probs if isinstance(probs, list | tuple) else [probs]
     if any(isinstance(part, TopK) for part in parts):
         raise TypeError("capa needs the probabilities of all classes, got stored top-k outputs")
-    _arrays.refuse_gpu(parts[0], "probs", "capa is computed")
+    for part in parts:
+        _arrays.refuse_gpu(part, "probs", "CAPA is computed")
     inputs = _inputs.read(probs, target, name="probs")
     options = _read_options(n_options, inputs)
     if isinstance(inputs, Logits):

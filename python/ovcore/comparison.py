@@ -64,14 +64,15 @@ class Comparison:
         name = self.base if base is None else base
         b = _position(self.models, name)
         order = [b, *(m for m in range(len(self.models)) if m != b)]
+        on_host = _arrays.as_numpy
         columns = {
-            "temperature": self.temperature,
-            "accuracy": self.accuracy,
-            "error_inconsistency": self.error_inconsistency[b],
-            "error_consistency": self.error_consistency[b],
-            "ensemble_accuracy": self.ensembles.accuracy[b],
-            "gain": self.ensembles.gain[b],
-            "conversion_rate": self.ensembles.conversion_rate[b],
+            "temperature": on_host(self.temperature),
+            "accuracy": on_host(self.accuracy),
+            "error_inconsistency": on_host(self.error_inconsistency)[b],
+            "error_consistency": on_host(self.error_consistency)[b],
+            "ensemble_accuracy": on_host(self.ensembles.accuracy)[b],
+            "gain": on_host(self.ensembles.gain)[b],
+            "conversion_rate": on_host(self.ensembles.conversion_rate)[b],
         }
         return [
             {"model": self.models[m], **{key: float(value[m]) for key, value in columns.items()}}
@@ -214,7 +215,8 @@ def compare(
                 UserWarning,
                 stacklevel=2,
             )
-        temperatures = calibration.fit_temperature(*split).temperature
+        fitted = calibration.fit_temperature(*split).temperature
+        temperatures = _arrays.in_library(_arrays.as_numpy(fitted), inputs.library)
     elif calibration_split is not None:
         raise ValueError("calibration_split is for temperature='fit': got both")
     else:

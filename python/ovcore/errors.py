@@ -41,30 +41,42 @@ class ErrorBits:
 
     def __init__(
         self,
-        words: NDArray[np.uint64] | DeviceArray,
+        words: NDArray[np.uint64],
         n_samples: int,
         *,
         present: NDArray[np.uint64] | None = None,
         library: str = "numpy",
     ) -> None:
         _counts.check_size(n_samples)
-        self._on_gpu = words if _arrays.is_on_gpu(words) else None
-        self._words = None if _arrays.is_on_gpu(words) else _bits.checked(words, n_samples, "words")
+        self._on_gpu: DeviceArray | None = None
+        self._words: NDArray[np.uint64] | None = _bits.checked(words, n_samples, "words")
         self.present = None
         if present is not None:
             self.present = _bits.checked(present, n_samples, "present")
             if self.present.shape != self.words.shape:
                 raise ValueError(f"present has shape {present.shape} but words has {words.shape}")
-            if (self.words & ~self.present).any():
+            if (self._words & ~self.present).any():
                 raise ValueError("words has errors on samples that are not present")
         self.n_samples = n_samples
         self.library = library
+
+    @classmethod
+    def _of_gpu(cls, words: DeviceArray, n_samples: int, library: str) -> ErrorBits:
+        """What a kernel has just packed on a GPU."""
+        errors = cls.__new__(cls)
+        errors._on_gpu, errors._words, errors.present = words, None, None
+        errors.n_samples, errors.library = n_samples, library
+        return errors
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles are of bits in host memory."""
+        return vars(self) | {"_words": self.words, "_on_gpu": None}
 
     @property
     def words(self) -> NDArray[np.uint64]:
         """(M, W) error bits; see the class."""
         if self._words is None:
-            self._words = _arrays.on_host(self._on_gpu)
+            self._words = _arrays.on_host(_arrays.queued_now(self._on_gpu))
             self._words.flags.writeable = False  # or the two would differ
         return self._words
 
@@ -344,7 +356,7 @@ def _present_words(errors: ErrorBits) -> NDArray[np.uint64]:
 
 
 def _positions(models: Models, n_models: int) -> NDArray[np.int64]:
-    asked = np.arange(n_models)[models] if isinstance(models, slice) else np.asarray(models)
+    asked = np.arange(n_models)[models] if isinstance(models, slice) else _as_indices(models)
     asked = np.atleast_1d(asked)
     if asked.dtype == np.bool_ and asked.shape == (n_models,):
         asked = np.flatnonzero(asked)
@@ -358,6 +370,10 @@ def _positions(models: Models, n_models: int) -> NDArray[np.int64]:
     if outside.any():
         raise IndexError(f"there is no model {asked[outside][0]}; there are {n_models}")
     return asked.astype(np.int64) % n_models
+
+
+def _as_indices(models: Models) -> NDArray[Any]:
+    return _arrays.as_numpy(models) if _arrays.is_on_gpu(models) else np.asarray(models)
 
 
 def _save(path: str | os.PathLike[str], **arrays: ArrayLike | None) -> None:

@@ -97,22 +97,25 @@ def pack(
                 if count
             }
     absent = {m: rows for m, rows in absent.items() if rows.any()}
+    ignored = inputs.ignored if isinstance(inputs, Logits) else None
     if nan_policy != "omit":
         advice = "" if nan_policy is None else "; nan_policy='omit' leaves them out"
         for m, rows in absent.items():
             _inputs.refuse_samples(m if numbers is None else int(numbers[m]), rows, advice=advice)
+    if not absent and ignored is None and _arrays.is_on_gpu(words):
+        return ErrorBits._of_gpu(words, inputs.n_samples, inputs.library)
+    words = _arrays.on_host(words)
     present = None
     if absent:
-        words = _arrays.on_host(words)
         present = _bits.full(len(words), inputs.n_samples, words.shape[1]).copy()
         for m, rows in absent.items():
             present[m] = _bits.pack(~rows[None])
         words &= present
-    if isinstance(inputs, Preds) or inputs.ignored is None:
+    if ignored is None:
         return ErrorBits(words, inputs.n_samples, present=present, library=inputs.library)
-    keep = ~inputs.ignored
+    keep = ~ignored
     return ErrorBits(
-        _bits.compress(_arrays.on_host(words), keep),
+        _bits.compress(words, keep),
         int(keep.sum()),
         present=None if present is None else _bits.compress(present, keep),
         library=inputs.library,

@@ -3,8 +3,10 @@
 // A launcher queues the work of a whole job on a stream and returns the first error; nothing has
 // run yet when it returns. Pointers, also those inside of views, are device memory, except that
 // views themselves are passed by value. Outputs are overwritten. Launchers allocate nothing:
-// scratch is the caller's, and its size is told by a function beside the launcher. Results do not
-// depend on the order in which threads run: two runs give the same bits.
+// scratch is the caller's, starts at a multiple of 16 bytes, and its size is told by a function
+// beside the launcher. Results do not depend on the order in which threads run: two runs give the
+// same bits. Sizes that no grid holds give cudaErrorInvalidValue: M * W words past 2^30, M past
+// 2^20.
 //
 // Axes are model (M), sample (N), class (K).
 #pragma once
@@ -59,7 +61,7 @@ cudaError_t choose_joint_method(MatrixView<const std::uint64_t> words, JointMeth
 cudaError_t joint_errors(MatrixView<const std::uint64_t> words, MatrixView<std::int64_t> joint,
                          JointMethod method, cudaStream_t stream);
 
-// Lowest and highest of all models' classes: span (2,).
+// Lowest and highest of all models' classes: span (2,). Of no class: the highest and lowest int64.
 cudaError_t class_span(const IntegersView* classes, std::int64_t n_models, std::int64_t n_samples,
                        std::int64_t* span, cudaStream_t stream);
 
@@ -77,7 +79,7 @@ cudaError_t joint_agreement(const IntegersView* classes, std::int64_t n_models, 
 // Sums over samples of the NLL of softmax(beta z) and of its derivatives, for every model.
 //
 //   models   (M,) logits (N, K)
-//   beta     (M,) positive
+//   beta     (M,) in [1e-90, 1e90]
 //   partial  scratch, nll_scratch(...) bytes
 //   sums     (M,)
 std::size_t nll_scratch(std::int64_t n_models, std::int64_t n_samples);
@@ -96,7 +98,7 @@ cudaError_t confidences(const ScoredModel* models, MatrixView<const std::int32_t
 // Lists of the classes that can win a sample, in two steps: how many there are, then, when the
 // caller has summed that up and picked the samples with any, which.
 //
-//   preds    (M, N)
+//   preds    (M, N), none of them -1; M >= 1, also below
 //   sizes    (N,)
 //   samples, offsets, classes, positions, tops   as in CandidateLists
 cudaError_t count_candidates(MatrixView<const std::int32_t> preds, const std::int64_t* target,

@@ -73,6 +73,7 @@ def brier_score(
     array([0.29])
     """
     inputs, temperatures = read(logits, target, temperature)
+    _arrays.refuse_gpu(inputs.models[0].values, "logits", "the Brier score is computed")
     scores = np.zeros(len(inputs.models))
     for m, model in enumerate(inputs.models):
         for rows in blocks(model):

@@ -156,6 +156,7 @@ class TemperatureScaler:
 
 def _read(logits: Array) -> Typed:
     """(N, K) logits; one copy where they are not float32 or float64, contiguous along classes."""
+    _arrays.refuse_gpu(logits, "logits", "TemperatureScaler computes")
     given = _arrays.view(_arrays.adopt(logits, "logits"), "logits")
     values = _arrays.widen(given)
     if values.ndim != 2 or values.shape[1] < 2:
@@ -197,7 +198,7 @@ def _read_labels(
 
 
 def _labels(given: Sequence[Any] | Array, name: str) -> NDArray[Any]:
-    labels = _arrays.view(_arrays.adopt(given, name), name).values
+    labels = _arrays.view_on_host(_arrays.adopt(given, name), name).values
     if labels.ndim != 1:
         raise ValueError(f"{name} must be one axis of labels, got shape {labels.shape}")
     return labels

@@ -111,7 +111,7 @@ def what_to_add(
     """
     models, _ = _scored.read(logits, target, temperature, combine)
     n_models = models.n_models
-    members = _scored.read_members([base] if np.ndim(base) == 0 else base, n_models, "base")
+    members = _scored.read_members(base, n_models, "base", one=True)
     which = _read_pool(pool, members, n_models)
     costs = _read_cost(cost, n_models)
     z = intervals.normal_quantile(level)

@@ -196,7 +196,7 @@ def _read_start(
 ) -> NDArray[np.int64]:
     if start is None:
         return np.empty(0, np.int64)
-    found = _scored.read_members([start] if np.ndim(start) == 0 else start, n_models, "start")
+    found = _scored.read_members(start, n_models, "start", one=True)
     if not replacement and len(np.unique(found)) < len(found):
         raise ValueError(f"start has a model twice, which takes replacement=True: got {start}")
     return found

@@ -138,9 +138,13 @@ def _only(inputs: Logits | Preds, which: NDArray[np.int64]) -> Logits | Preds:
     return inputs._replace(models=[inputs.models[m] for m in which], absent=absent)
 
 
-def read_members(members: Sequence[int] | Array, n_models: int, name: str) -> NDArray[np.int64]:
-    """Indices of models; they may repeat."""
+def read_members(
+    members: int | Sequence[int] | Array, n_models: int, name: str, *, one: bool = False
+) -> NDArray[np.int64]:
+    """Indices of models, which may repeat; or of one model, where that is allowed."""
     found = _arrays.integers(_arrays.adopt(members, name), name)
+    if one and found.ndim == 0:
+        found = found[None]
     if found.ndim != 1 or found.size == 0:
         raise ValueError(f"{name} must be indices of models, at least one: got {members!r}")
     wrong = (found < 0) | (found >= n_models)
