@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,8 @@ import numpy as np
 import pytest
 import torch
 
+from bench_modules import BENCH, bench, bench_is_importable  # noqa: F401
 from ovcore import _devices
-
-BENCH = Path(__file__).parents[1] / "bench"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def bench_is_importable() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCH))
-        yield
-
-
-def bench(name: str) -> Any:
-    return importlib.import_module(name)
 
 
 @pytest.fixture

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import time
 import types
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,21 +14,9 @@ import pytest
 import torch
 
 import ovcore as ov
+from bench_modules import BENCH, bench, bench_is_importable  # noqa: F401
 from on_gpu import put
 from ovcore import _bits, _devices, _reference
-
-BENCH = Path(__file__).parents[1] / "bench"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def bench_is_importable() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCH))
-        yield
-
-
-def bench(name: str) -> Any:
-    return importlib.import_module(name)
 
 
 def a_row(**changes: Any) -> Any:

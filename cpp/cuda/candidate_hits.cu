@@ -6,7 +6,8 @@
 //
 // A warp takes one sample at a time: its lanes are the classes while members are summed, and the
 // models that may join when sums are compared, at about 17 instructions a class and 32 models. All
-// scores are read once, and those of members again.
+// scores are read once, and those of members again: a selection of T steps sums T^2 / 2 members, in
+// place of sums that would be kept between calls.
 #include "settle.cuh"
 
 namespace ovcore::cuda {

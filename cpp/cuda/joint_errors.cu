@@ -134,16 +134,17 @@ bool is_aligned(const MatrixView<const std::uint64_t>& words) {
 
 }  // namespace
 
-// Tensor cores win at any size: their tiles of 128 x 256 take less time than popcount's of 64 x
-// 128. Up to 128 models, wgmma counts a tile of which half has no pairs, which mma leaves out.
+// Tensor cores win at any size, by the arithmetic of their tiles: 128 x 256 take less time than
+// popcount's 64 x 128. Up to 128 models, wgmma counts a tile of which half has no pairs, which mma
+// leaves out.
 cudaError_t choose_joint_method(MatrixView<const std::uint64_t> words, JointMethod* method) {
   *method = JointMethod::popcount;
   if (!is_aligned(words)) return cudaSuccess;
-  for (const JointMethod faster : {JointMethod::mma, JointMethod::wgmma}) {
-    bool supported;
-    OVCORE_RETURN_IF_ERROR(find_support(faster, &supported));
-    if (supported && (faster == JointMethod::mma || words.rows > tensor_rows)) *method = faster;
-  }
+  bool has_mma, has_wgmma;
+  OVCORE_RETURN_IF_ERROR(find_support(JointMethod::mma, &has_mma));
+  OVCORE_RETURN_IF_ERROR(find_support(JointMethod::wgmma, &has_wgmma));
+  if (has_mma) *method = JointMethod::mma;
+  if (has_wgmma && words.rows > tensor_rows) *method = JointMethod::wgmma;
   return cudaSuccess;
 }
 

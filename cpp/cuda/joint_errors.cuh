@@ -93,6 +93,22 @@ class StageCopies {
   int to_, word_, rows_left_, cols_left_;
 };
 
+// Queues a kernel that counts stages of Copies.
+template <class Copies, class Kernel>
+inline cudaError_t count_on_tensor_cores(Kernel kernel, int shared_bytes,
+                                         MatrixView<const std::uint64_t> words,
+                                         MatrixView<std::int64_t> joint, cudaStream_t stream) {
+  Plan plan;
+  OVCORE_RETURN_IF_ERROR(make_plan<tensor_square>(
+      words.rows, ceil_div(words.cols * samples_per_word, std::int64_t{Copies::stage_samples}),
+      Copies::stage_samples, 1, &plan));
+  OVCORE_RETURN_IF_ERROR(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                              cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                              shared_bytes));
+  return launch(kernel, blocks_of(plan), tensor_threads, static_cast<std::size_t>(shared_bytes),
+                stream, words, joint, plan);
+}
+
 // Adds a thread's counts of 16 x 8 pairs: both tensor core instructions give lane l those of rows
 // l / 4 and l / 4 + 8, columns l % 4 * 2 and the next.
 __device__ inline void add_fragment(const MatrixView<std::int64_t>& joint, std::int64_t row,

@@ -158,15 +158,7 @@ __global__ void __launch_bounds__(tensor_threads, 1)
 cudaError_t joint_errors_wgmma(MatrixView<const std::uint64_t> words,
                                MatrixView<std::int64_t> joint, cudaStream_t stream) {
   constexpr int shared_bytes = slots * Copies::stage_bytes + alignment;
-  Plan plan;
-  OVCORE_RETURN_IF_ERROR(make_plan<tensor_square>(
-      words.rows, ceil_div(words.cols * samples_per_word, std::int64_t{Copies::stage_samples}),
-      Copies::stage_samples, 1, &plan));
-  OVCORE_RETURN_IF_ERROR(cudaFuncSetAttribute(reinterpret_cast<const void*>(count_wgmma),
-                                              cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                              shared_bytes));
-  return launch(count_wgmma, blocks_of(plan), tensor_threads, shared_bytes, stream, words, joint,
-                plan);
+  return count_on_tensor_cores<Copies>(count_wgmma, shared_bytes, words, joint, stream);
 }
 
 }  // namespace ovcore::cuda

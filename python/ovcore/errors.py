@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import operator
 import os
-import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ovcore import _arrays, _bits, _counts, _dispatch, _progress
+from ovcore import _archive, _arrays, _bits, _counts, _dispatch, _progress
 from ovcore._arrays import Array
 from ovcore._devices import DeviceArray
 
@@ -21,8 +17,6 @@ __all__ = ["ErrorBits", "JointErrors"]
 
 Models: TypeAlias = int | slice | Sequence[int] | Sequence[bool] | NDArray[Any]
 """Which models: an index, a slice, indices, or one truth value a model."""
-
-Errors = TypeVar("Errors", "ErrorBits", "JointErrors")
 
 
 class ErrorBits:
@@ -143,12 +137,12 @@ class ErrorBits:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the bits to one .npz file, whole or not at all; the library is not kept."""
-        _save(path, words=self.words, present=self.present, n_samples=self.n_samples)
+        _archive.save(path, words=self.words, present=self.present, n_samples=self.n_samples)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ErrorBits:
         """Reads what :meth:`save` wrote. Raises ValueError where the file holds something else."""
-        return _load(path, cls, "words", "present")
+        return _archive.load(path, cls, cls.__name__, "words", "present")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ErrorBits):
@@ -292,7 +286,7 @@ class JointErrors:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the counts to one .npz file, whole or not at all; the library is not kept."""
-        _save(
+        _archive.save(
             path,
             joint=self.joint,
             n_samples=self.n_samples,
@@ -303,7 +297,7 @@ class JointErrors:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> JointErrors:
         """Reads what :meth:`save` wrote. Raises ValueError where the file holds something else."""
-        return _load(path, cls, "joint", "shared", "wrong_shared")
+        return _archive.load(path, cls, cls.__name__, "joint", "shared", "wrong_shared")
 
     def __iadd__(self, other: JointErrors) -> JointErrors:
         total = self + other
@@ -374,35 +368,6 @@ def _positions(models: Models, n_models: int) -> NDArray[np.int64]:
 
 def _as_indices(models: Models) -> NDArray[Any]:
     return _arrays.as_numpy(models) if _arrays.is_on_gpu(models) else np.asarray(models)
-
-
-def _save(path: str | os.PathLike[str], **arrays: ArrayLike | None) -> None:
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            kept = {name: array for name, array in arrays.items() if array is not None}
-            np.savez(file, **kept)  # type: ignore[arg-type]  # no name is allow_pickle
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _load(path: str | os.PathLike[str], kind: type[Errors], key: str, *more: str) -> Errors:
-    try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            saved = {name: archive[name] for name in archive.files}
-        if key not in saved or "n_samples" not in saved:
-            raise ValueError(f"it has {', '.join(saved) or 'nothing'}")
-        n_samples = operator.index(saved["n_samples"][()])
-        rest: dict[str, Any] = {name: saved.get(name) for name in more}
-        return kind(saved[key], n_samples, **rest)
-    except FileNotFoundError:
-        raise
-    except (
-        ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
-        raise ValueError(f"{path} is not a file of {kind.__name__}: {error}") from error
 
 
 def _accuracy(errors: ErrorBits | JointErrors) -> Array:
