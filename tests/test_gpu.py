@@ -174,6 +174,12 @@ def test_errors_of_a_gpu_can_be_copied(rng: np.random.Generator) -> None:
     assert errors.select(_arrays.adopt(indices, "models")) == errors.select([3, 1])
 
 
+def test_pairs_block_by_block(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, target = problem(rng)
+    monkeypatch.setattr("ovcore.ensembles._pairs._GPU_BLOCK_BYTES", 1)  # 64 samples a block
+    check(CALLS["pairs"], logits, target, Producer(logits), Producer(target))
+
+
 def test_classes_past_63_bits_are_refused_as_on_the_cpu() -> None:
     far = np.array([2**64 - 1, 3], np.uint64)
     for preds in ([far, np.array([-1, 3])], [far, far + np.uint64(0)]):

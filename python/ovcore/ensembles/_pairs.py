@@ -20,6 +20,7 @@ from ovcore.topk import TopK
 __all__ = ["PairEnsembles", "PairStats", "pairs"]
 
 _BLOCK_BYTES = 1 << 28  # of candidate scores, of which more are held at a time for no gain
+_GPU_BLOCK_BYTES = 1 << 30  # there each block waits for the lengths of its lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +184,8 @@ def _blocks(models: Ensembled) -> Iterator[slice]:
     """Samples in blocks whose candidate scores stay small."""
     usual = min(models.n_classes, models.n_models + 1, 16)  # classes that can win a sample
     sample_bytes = 4 * padded(models.n_models) * usual
-    return _inputs.blocks(models.n_samples, sample_bytes, max(_BLOCK_BYTES, 64 * sample_bytes))
+    most = _GPU_BLOCK_BYTES if _arrays.is_on_gpu(models.preds) else _BLOCK_BYTES
+    return _inputs.blocks(models.n_samples, sample_bytes, max(most, 64 * sample_bytes))
 
 
 def _stats(models: Ensembled, unsettled: NDArray[np.int64]) -> PairStats:
