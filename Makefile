@@ -40,7 +40,7 @@ gpu-check:
 	@nvidia-smi -L 2>/dev/null || { echo "no NVIDIA GPU here: nvidia-smi lists none"; exit 77; }
 	OVCORE_CUDA=ON OVCORE_REQUIRE_NATIVE=ON $(PYTHON) -m pip install --quiet --no-build-isolation \
 	  --no-deps --no-index --upgrade --target build/gpu-check .
-	OVCORE_REQUIRE_GPU=1 PYTHONPATH=build/gpu-check $(PYTHON) -m pytest -m gpu tests/test_kernels.py \
+	OVCORE_REQUIRE_GPU=1 PYTHONPATH=build/gpu-check $(PYTHON) -m pytest -W default -m gpu tests/test_kernels.py \
 	  tests/test_ensemble_kernels.py tests/test_angle_histogram.py tests/test_real_gpu.py
 	PYTHONPATH=build/gpu-check $(PYTHON) bench/gpu_check.py --json build/gpu-check.json
 
