@@ -169,7 +169,7 @@ def test_errors_of_a_gpu_can_be_copied(rng: np.random.Generator) -> None:
         assert twin == errors
         assert twin.library == "cuda:0"
     with pytest.raises(TypeError, match="words must be an .* uint64 array, got DeviceArray"):
-        ov.ErrorBits(errors.words_in_place(), N_SAMPLES)
+        ov.ErrorBits(errors._words_in_place(), N_SAMPLES)
     indices = Producer(np.array([3, 1]))
     assert errors.select(_arrays.adopt(indices, "models")) == errors.select([3, 1])
 

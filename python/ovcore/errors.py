@@ -74,7 +74,7 @@ class ErrorBits:
             self._words.flags.writeable = False  # or the two would differ
         return self._words
 
-    def words_in_place(self) -> NDArray[np.uint64] | DeviceArray:
+    def _words_in_place(self) -> NDArray[np.uint64] | DeviceArray:
         """The error bits where their kernels read them."""
         if self._on_gpu is None:
             return _arrays.beside(self.words, self.library)
@@ -233,7 +233,7 @@ class JointErrors:
         threads = _dispatch.count_workers(workers)
         m = errors.n_models
         if errors.present is None:
-            rows = errors.words_in_place()
+            rows = errors._words_in_place()
         else:
             both = np.concatenate([errors.words, errors.present])
             rows = _arrays.beside(both, errors.library)
