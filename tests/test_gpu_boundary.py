@@ -195,6 +195,14 @@ def test_backends_are_those_of_the_device(monkeypatch: pytest.MonkeyPatch) -> No
         ov.ensembles.pairs(there, of)
 
 
+def test_gpus_are_looked_for_once(gpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, devices = [], gpus.devices
+    monkeypatch.setattr(gpus, "devices", lambda: asked.append(1) or devices())
+    for _ in range(3):
+        ov.pack_errors([Producer(z) for z in LOGITS], Producer(TARGET))
+    assert len(asked) == 2  # for arrays and for their backend
+
+
 def test_a_machine_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     there, of = Producer(LOGITS), Producer(TARGET)
     monkeypatch.setenv("OVCORE_SIMT_DEVICES", "0")

@@ -53,7 +53,6 @@ __device__ inline Z largest_of_row(Z value) {
     value = larger_or_nan(value, __shfl_xor_sync(all_lanes, value, width));
   return value;
 }
-__device__ inline double sum_of_row(double value) { return fold_mass(value); }
 
 // 2^(scale d) for d <= 0. Lanes enter together.
 class Powers {
@@ -109,7 +108,7 @@ __device__ inline Moments moments(const T* row, std::int64_t n_classes, Z peak,
       sums.second = fma(weighted, d, sums.second);
     }
   });
-  return {sum_of_row(sums.zeroth), sum_of_row(sums.first), sum_of_row(sums.second)};
+  return {fold_mass(sums.zeroth), fold_mass(sums.first), fold_mass(sums.second)};
 }
 
 __device__ inline void add_to(NllSums& sums, const NllSums& more) {

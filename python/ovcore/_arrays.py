@@ -179,7 +179,7 @@ def _view_on_gpu(array: Array, name: str) -> DeviceArray:
     """Through the compiled module; without it cupy's arrays stay what they are."""
     advice = f"pass {name} in host memory (.cpu() in torch, .get() in cupy)"
     try:
-        _devices.module().devices()
+        _devices.look_for_gpus(_devices.module())
     except ImportError as error:
         if _name_of(array) == "cupy":  # numba's kernels take them
             return array

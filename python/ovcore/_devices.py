@@ -6,6 +6,7 @@ module's ``DeviceArray``, which knows shapes, slices and little else.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 from collections.abc import Callable, Sequence
@@ -37,6 +38,12 @@ class NoDeviceError(ValueError):
 def module() -> Any:
     """The compiled module. Raises ImportError where it is not built."""
     return importlib.import_module("ovcore._cuda")
+
+
+@functools.cache  # asking takes a millisecond and more; a failure is not kept
+def look_for_gpus(compiled: Any) -> tuple[str, ...]:
+    """Names of the GPUs that the compiled module finds; RuntimeError where there are none."""
+    return tuple(compiled.devices())
 
 
 def is_built() -> bool:

@@ -22,15 +22,11 @@ class Logits(NamedTuple):
 
     models: list[Typed]  # M views (N, K), last axis contiguous
     target: NDArray[np.int64]  # (N,), each in [0, K)
+    labels: NDArray[np.int64] | DeviceArray  # the target where kernels read it: on a GPU a copy
     n_samples: int
     n_classes: int
     library: str
     ignored: NDArray[np.bool_] | None  # (N,) samples to leave out; their target reads 0
-
-    @property
-    def labels(self) -> NDArray[np.int64] | DeviceArray:
-        """The target where kernels read it: on a GPU a copy."""
-        return _arrays.beside(self.target, self.library)
 
 
 class Preds(NamedTuple):
@@ -38,14 +34,10 @@ class Preds(NamedTuple):
 
     models: list[NDArray[np.integer] | DeviceArray]  # M arrays (N,)
     target: NDArray[np.int64]  # (N,), each >= 0
+    labels: NDArray[np.int64] | DeviceArray  # the target where kernels read it: on a GPU a copy
     n_samples: int
     library: str
     absent: dict[int, NDArray[np.bool_]]  # (N,) samples that a model has no prediction for
-
-    @property
-    def labels(self) -> NDArray[np.int64] | DeviceArray:
-        """The target where kernels read it: on a GPU a copy."""
-        return _arrays.beside(self.target, self.library)
 
 
 def read(
@@ -187,7 +179,8 @@ def _read(
     models = [_read_model(array, f"{name}[{m}]") for m, array in enumerate(arrays)]
     if ignored is not None:
         labels = np.where(ignored, 0, labels)
-    return Logits(models, labels, n_samples, n_classes, library, ignored)
+    there = _arrays.beside(labels, library)
+    return Logits(models, labels, there, n_samples, n_classes, library, ignored)
 
 
 def integer(value: Any, name: str, expected: str = "an integer") -> int:
@@ -275,7 +268,7 @@ def _read_preds(
             classes = np.require(classes, classes.dtype.newbyteorder("="), ["A"])
         models.append(classes)
     target = labels if keep is None else labels[keep]
-    return Preds(models, target, len(target), library, absent)
+    return Preds(models, target, _arrays.beside(target, library), len(target), library, absent)
 
 
 def _is_sequence_of_arrays(data: object) -> TypeGuard[Sequence[Any]]:

@@ -110,7 +110,8 @@ def _every(inputs: Logits, step: int) -> Logits:
     """Every so manyth sample; logits are not copied."""
     models = [model._replace(values=model.values[::step]) for model in inputs.models]
     target = inputs.target[::step].copy()
-    return inputs._replace(models=models, target=target, n_samples=len(target))
+    labels = _arrays.beside(target, inputs.library)
+    return inputs._replace(models=models, target=target, labels=labels, n_samples=len(target))
 
 
 class _Search:
