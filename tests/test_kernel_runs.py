@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-KERNELS = [HERE / f"test_{name}.py" for name in ("kernels", "ensemble_kernels", "angle_histogram")]
+KERNELS = [
+    HERE / f"test_{name}.py"
+    for name in ("kernels", "ensemble_kernels", "angle_histogram", "center_rows")
+]
 
 
 def run_kernel_tests(only: str, environment: dict[str, str]) -> None:

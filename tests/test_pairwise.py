@@ -165,6 +165,52 @@ def test_accuracy_difference_is_antisymmetric_and_relative_inconsistency_one_les
     np.testing.assert_allclose(relative, 1 - ov.pairwise.error_consistency(errors), atol=1e-15)
 
 
+def test_prediction_diversity_is_a_mean_over_the_other_models(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong, errors = random_errors(rng, n_models=13)
+    expected = [
+        np.mean([(wrong[a] != wrong[b]).mean() for b in range(13) if b != a]) for a in range(13)
+    ]
+    diversity = ov.pairwise.prediction_diversity(errors)
+    assert diversity.shape == (13,)
+    np.testing.assert_allclose(diversity, expected, rtol=1e-13)
+    counts = ov.JointErrors.from_errors(errors)
+    np.testing.assert_array_equal(ov.pairwise.prediction_diversity(counts), diversity)
+    monkeypatch.setattr(_tables.pair_slabs, "__defaults__", (3,))
+    np.testing.assert_allclose(ov.pairwise.prediction_diversity(errors), expected, rtol=1e-13)
+
+
+def test_prediction_diversity_where_models_lack_samples(rng: np.random.Generator) -> None:
+    wrong, _ = random_errors(rng, n_models=5)
+    present = rng.random(wrong.shape) < 0.6
+    present[3] &= ~present[0]  # these two share none
+    logits = np.eye(2)[wrong.astype(int)]
+    logits[~present] = np.nan
+    errors = ov.pack_errors(logits, np.zeros(wrong.shape[1], int), nan_policy="omit")
+    diversity = ov.pairwise.prediction_diversity(errors)
+    for a in range(5):
+        if a in (0, 3):
+            assert np.isnan(diversity[a])
+            continue
+        both = [present[a] & present[b] for b in range(5)]
+        apart = [(wrong[a] != wrong[b])[both[b]].mean() for b in range(5) if b != a]
+        assert diversity[a] == pytest.approx(np.mean(apart), rel=1e-13)
+
+
+def test_prediction_diversity_of_few_models_and_no_samples() -> None:
+    alone = ov.pack_errors(np.array([[0, 1, 1]]), np.zeros(3, int))
+    diversity = ov.pairwise.prediction_diversity(alone)
+    assert diversity.shape == (1,)
+    assert np.isnan(diversity[0])
+    two = ov.pack_errors(torch.tensor([[0, 1, 1], [0, 0, 1]]), torch.zeros(3, dtype=torch.int64))
+    diversity = ov.pairwise.prediction_diversity(two)
+    assert isinstance(diversity, torch.Tensor)
+    assert diversity.tolist() == [1 / 3, 1 / 3]
+    with pytest.raises(ValueError, match="no samples"):
+        ov.pairwise.prediction_diversity(ov.JointErrors.empty(2))
+
+
 def test_every_name_is_listed() -> None:
     for name in ov.pairwise.__all__:
         assert callable(getattr(ov.pairwise, name))

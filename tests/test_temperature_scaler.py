@@ -327,5 +327,5 @@ print(scaler.predict(np.eye(2)))
     outcome = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
     )
-    said = "this TemperatureScaler is not fitted yet: call fit(logits, y) first\n"
+    said = "this TemperatureScaler is not fitted yet: call fit first\n"
     assert outcome.stdout == 2 * said + "[0 1]\n", outcome.stderr

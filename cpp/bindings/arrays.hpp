@@ -46,6 +46,19 @@ const T* vector(const py::array_t<T>& array, std::int64_t length) {
   return array.data();
 }
 
+// The array itself; one of another element type is refused, where a cast would convert a copy.
+template <class T>
+py::array_t<T> typed(const py::handle& array) {
+  require(py::isinstance<py::array_t<T>>(array), "unexpected element type");
+  return py::reinterpret_borrow<py::array_t<T>>(array);
+}
+
+template <class T>
+T* writable_vector(py::array_t<T>& array, std::int64_t length) {
+  vector<T>(array, length);
+  return array.mutable_data();  // raises where it is read-only
+}
+
 template <class T>
 MatrixView<T> writable_matrix(py::array_t<T>& array, std::int64_t rows) {
   require(array.ndim() == 2 && array.shape(0) == rows, "a matrix has an unexpected shape");
@@ -54,6 +67,7 @@ MatrixView<T> writable_matrix(py::array_t<T>& array, std::int64_t rows) {
           "the last axis must be contiguous");
   require(array.strides(0) % static_cast<py::ssize_t>(sizeof(T)) == 0,
           "rows must be whole elements apart");
+  require(reinterpret_cast<std::uintptr_t>(array.data()) % alignof(T) == 0, "unaligned data");
   return {array.mutable_data(), array.shape(0), array.shape(1),  // raises where it is read-only
           array.strides(0) / static_cast<py::ssize_t>(sizeof(T))};
 }

@@ -25,7 +25,7 @@ LogitsView logits_view(const py::array& values, Element element) {
 
 inline LogitsView logits_view(const py::handle& model) {
   const auto [values, dtype] = model.cast<std::pair<py::array, std::string>>();
-  require(values.ndim() == 2 && values.shape(1) >= 1, "expected (N, K) logits with K >= 1");
+  require(values.ndim() == 2 && values.shape(1) >= 1, "expected a matrix with one column or more");
   if (dtype == "float32") return logits_view<float>(values, Element::float32);
   if (dtype == "float64") return logits_view<double>(values, Element::float64);
   if (dtype == "float16") return logits_view<float16>(values, Element::float16);

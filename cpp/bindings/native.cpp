@@ -10,6 +10,7 @@
 #include "angles.hpp"
 #include "arrays.hpp"
 #include "ensembles.hpp"
+#include "features.hpp"
 #include "models.hpp"
 #include "ovcore/kernels.hpp"
 #include "pairs.hpp"
@@ -171,6 +172,9 @@ PYBIND11_MODULE(_native, module) {
              py::arg("slopes").noconvert(), py::arg("keep").noconvert(), py::arg("workers"),
              py::arg("progress"),
              "Histograms (P, 4, B) of the angle between two models' confidences, by outcome.");
+  module.def("center_rows", &center_rows_binding, py::arg("parts"), py::arg("pilots"),
+             py::arg("out"), py::arg("sums"), py::arg("workers"),
+             "Features (N, D) of P models less their pilots (D,): fills out (N, D) and sums (D,).");
 }
 
 }  // namespace ovcore::bindings

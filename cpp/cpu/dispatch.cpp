@@ -144,4 +144,13 @@ void angle_histogram(MatrixView<const float> confidence, const AnglePair* pairs,
   kernels().angle_histogram(confidence, pairs, range, slopes, n_bins, histogram);
 }
 
+void center_rows(const LogitsView& features, const float* pilot, Range cols, MatrixView<float> out,
+                 float* sums) {
+  kernels().center_rows_f32(features, pilot, cols, out, sums);
+}
+void center_rows(const LogitsView& features, const double* pilot, Range cols,
+                 MatrixView<double> out, double* sums) {
+  kernels().center_rows_f64(features, pilot, cols, out, sums);
+}
+
 }  // namespace ovcore

@@ -38,6 +38,9 @@ void ensemble_predictions(const ScoredModel* models, const double* weights, Comb
                           double* sums, std::int32_t* ensemble);
 void angle_histogram(MatrixView<const float> confidence, const AnglePair* pairs, Range range,
                      const double* slopes, std::int64_t n_bins, MatrixView<std::int64_t> histogram);
+template <class Value>
+void center_rows(const LogitsView& features, const Value* pilot, Range cols, MatrixView<Value> out,
+                 Value* sums);
 
 extern const KernelTable kernels = {
     OVCORE_TEXT(OVCORE_ISA),
@@ -58,6 +61,8 @@ extern const KernelTable kernels = {
     candidate_hits<double>,
     ensemble_predictions,
     angle_histogram,
+    center_rows<float>,
+    center_rows<double>,
 };
 
 }  // namespace ovcore::OVCORE_ISA

@@ -25,6 +25,8 @@ template <class Score>
 using CandidateHits = void (*)(const Candidates<Score>&, const std::int64_t*, std::int64_t,
                                const double*, const double*, const std::uint8_t*, Range, float*,
                                double*, std::int64_t*);
+template <class Value>
+using CenterRows = void (*)(const LogitsView&, const Value*, Range, MatrixView<Value>, Value*);
 
 struct KernelTable {
   const char* name;
@@ -45,6 +47,8 @@ struct KernelTable {
   CandidateHits<double> candidate_hits_f64;
   decltype(&ovcore::ensemble_predictions) ensemble_predictions;
   decltype(&ovcore::angle_histogram) angle_histogram;
+  CenterRows<float> center_rows_f32;
+  CenterRows<double> center_rows_f64;
 };
 
 namespace baseline {

@@ -1,5 +1,7 @@
 // The C++ interface by itself, without Python: what an embedding program calls.
+#include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "testing.hpp"
@@ -98,10 +100,61 @@ void pack_errors_writes_its_range_alone() {
   expect(words[3] >> (n_samples - 192) == 0, "bits past the last sample are 0");
 }
 
+// Small numbers, which every element type has; out and sums are left alone but in the columns.
+template <class Value, class T>
+void expect_centered(ovcore::Element element, const T& of_integer) {
+  constexpr std::int64_t n_rows = 7, n_columns = 75, stride = 80;
+  const ovcore::Range cols{3, 70};
+  const auto number = [](std::int64_t i, std::int64_t j) { return (i * i + 3 * j) % 101; };
+  std::vector<decltype(of_integer(0))> features(n_rows * stride);
+  std::vector<Value> pilot(n_columns), out(n_rows * stride, Value{-7}), sums(n_columns, Value{-7});
+  for (std::int64_t j = 0; j < n_columns; ++j) {
+    pilot[j] = static_cast<Value>(j % 5) / 4;
+    for (std::int64_t i = 0; i < n_rows; ++i) features[i * stride + j] = of_integer(number(i, j));
+  }
+  ovcore::center_rows({features.data(), element, n_rows, n_columns, stride}, pilot.data(), cols,
+                      {out.data(), n_rows, n_columns, stride}, sums.data());
+  for (std::int64_t j = 0; j < stride; ++j) {
+    const bool inside = j >= cols.first && j < cols.last;
+    Value sum = 0;
+    for (std::int64_t i = 0; i < n_rows; ++i) {
+      const Value left = inside ? static_cast<Value>(number(i, j)) - pilot[j] : Value{-7};
+      expect(out[i * stride + j] == left, "center_rows");
+      sum += left;
+    }
+    if (j < n_columns) expect(sums[j] == (inside ? sum : Value{-7}), "sums of centered rows");
+  }
+}
+
+void center_rows_writes_its_columns_alone() {
+  const auto as_float = [](std::int64_t i) { return static_cast<float>(i); };
+  const auto as_double = [](std::int64_t i) { return static_cast<double>(i); };
+  const auto as_float16 = [](std::int64_t i) {
+    int exponent = 0;
+    const double fraction = std::frexp(static_cast<double>(i), &exponent);  // in [1/2, 1)
+    const int bits = static_cast<int>((2 * fraction - 1) * 1024) + ((exponent + 14) << 10);
+    return ovcore::float16{static_cast<std::uint16_t>(i == 0 ? 0 : bits)};
+  };
+  const auto as_bfloat16 = [](std::int64_t i) {
+    const float value = static_cast<float>(i);
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return ovcore::bfloat16{static_cast<std::uint16_t>(bits >> 16)};
+  };
+  expect_centered<float>(ovcore::Element::float32, as_float);
+  expect_centered<float>(ovcore::Element::float16, as_float16);
+  expect_centered<float>(ovcore::Element::bfloat16, as_bfloat16);
+  expect_centered<double>(ovcore::Element::float32, as_float);
+  expect_centered<double>(ovcore::Element::float16, as_float16);
+  expect_centered<double>(ovcore::Element::bfloat16, as_bfloat16);
+  expect_centered<double>(ovcore::Element::float64, as_double);
+}
+
 }  // namespace
 
 int main() {
   return run("kernels", joint_errors_counts_a_block_and_its_mirror_image,
              joint_agreement_counts_a_block_and_its_mirror_image,
-             pack_errors_writes_its_range_alone, pack_errors_of_predictions_writes_its_range_alone);
+             pack_errors_writes_its_range_alone, pack_errors_of_predictions_writes_its_range_alone,
+             center_rows_writes_its_columns_alone);
 }

@@ -12,7 +12,15 @@ array([[0.  , 0.25, 0.25],
        [0.25, 0.5 , 0.  ]])
 """
 
-from ovcore import calibration, ensembles, groups, intervals, pairwise, significance
+from ovcore import (
+    calibration,
+    ensembles,
+    groups,
+    intervals,
+    pairwise,
+    representations,
+    significance,
+)
 from ovcore._dispatch import BackendUnavailableError
 from ovcore.comparison import Comparison, compare
 from ovcore.errors import ErrorBits, JointErrors
@@ -32,6 +40,7 @@ __all__ = [
     "intervals",
     "pack_errors",
     "pairwise",
+    "representations",
     "significance",
 ]
 

@@ -250,6 +250,32 @@ def widen(array: Typed, rows: slice = slice(None)) -> NDArray[np.floating[Any]]:
     return values
 
 
+def namespace(library: str) -> Any:
+    """The module whose functions take arrays of a library: numpy, torch or cupy."""
+    name = library.partition(":")[0]
+    return np if name == "numpy" else sys.modules[name]
+
+
+def convert(array: Array, dtype: str) -> Array:
+    """An array of numpy, torch or cupy in another element type; itself if it has that."""
+    if _name_of(array) == "torch":
+        return array.to(getattr(sys.modules["torch"], dtype))
+    return array.astype(dtype, copy=False)
+
+
+def zeros(shape: Sequence[int], dtype: str, library: str) -> Array:
+    """Zeros as an array of numpy, torch or cupy, where arrays of a library are."""
+    xp = namespace(library)
+    if xp is np:
+        return np.zeros(shape, dtype)
+    if library.startswith("torch"):
+        device = _devices.device_number(library)
+        where = "cpu" if device is None else f"cuda:{device}"
+        return xp.zeros(tuple(shape), dtype=getattr(xp, dtype), device=where)
+    with _current(library):
+        return xp.zeros(shape, dtype)
+
+
 def refuse_gpu(array: Array, name: str, what: str) -> None:
     """Raises where an array on a GPU would have to be copied for something."""
     if is_on_gpu(array):
@@ -266,6 +292,10 @@ def rows_on_host(array: Typed, rows: slice) -> NDArray[np.floating[Any]]:
 
 def as_numpy(array: Array) -> NDArray[Any]:
     """A result of ours, in host memory."""
+    if is_on_gpu(array) and _name_of(array) == "torch":
+        return array.cpu().numpy()
+    if is_on_gpu(array) and _name_of(array) == "cupy":
+        return array.get()
     return view_on_host(array, "the array").values
 
 
@@ -339,6 +369,13 @@ def in_library(values: NDArray[Any], library: str) -> Array:
         tensor = sys.modules["torch"].from_numpy(values)
         return tensor if device is None else tensor.to(f"cuda:{device}")
     return values if device is None else _handed_over(values, library)
+
+
+def from_torch(tensor: Array, library: str) -> Array:
+    """Hands a tensor back as an array of the caller's library, without a copy."""
+    if library.startswith("cupy"):
+        return sys.modules["cupy"].from_dlpack(tensor)
+    return tensor.numpy() if library == "numpy" else tensor
 
 
 def _handed_over(values: NDArray[Any], library: str) -> Array:

@@ -130,6 +130,15 @@ class Backend(Protocol):
         progress: Progress | None,
     ) -> NDArray[np.int64]: ...
 
+    def center_rows(  # in host memory alone: libraries on GPUs have these operations
+        self,
+        parts: Sequence[Typed],  # P features (N, D_p)
+        pilots: Sequence[NDArray[np.floating[Any]]],  # P (D_p,), float32 or float64 as the next two
+        out: Sequence[NDArray[np.floating[Any]]],  # P (N, D_p), written
+        sums: Sequence[NDArray[np.floating[Any]]],  # P (D_p,), written
+        workers: int,
+    ) -> None: ...
+
 
 class BackendUnavailableError(RuntimeError):
     """The backend asked for cannot run here, or none can; the message says why."""

@@ -82,3 +82,10 @@ def angle_histogram(
     workers: int,
     progress: Callable[[int, int], None] | None,
 ) -> NDArray[np.int64]: ...
+def center_rows(
+    parts: Sequence[Typed],
+    pilots: Sequence[NDArray[np.floating[Any]]],
+    out: Sequence[NDArray[np.floating[Any]]],
+    sums: Sequence[NDArray[np.floating[Any]]],
+    workers: int,
+) -> None: ...

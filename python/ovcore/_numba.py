@@ -21,6 +21,7 @@ from ovcore._numba_ensembles import (
     ensemble_predictions,
     pair_ensemble_hits,
 )
+from ovcore._numba_features import center_rows
 from ovcore._numba_scores import confidences, find_first, temperature_nll
 from ovcore._numba_tasks import BYTES_PER_TASK, INFINITY, compiled, for_each_task
 from ovcore._numba_tiles import (
@@ -38,6 +39,7 @@ __all__ = [
     "angle_histogram",
     "candidate_hits",
     "candidate_scores",
+    "center_rows",
     "confidences",
     "ensemble_predictions",
     "joint_agreement",

@@ -78,7 +78,7 @@ def source_of(scored: Scored) -> Source:
 
 
 @intrinsic
-def _pointer(_context, address):  # noqa: ARG001
+def pointer(_context, address):  # noqa: ARG001
     def codegen(_context, builder, _signature, arguments):
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
 
@@ -130,7 +130,7 @@ def read_row(rows, m, n, z):
 
     That is NaN for a NaN whose sign is plus; one whose sign is minus is smaller than all else.
     """
-    address = _pointer(rows[m, 0] + n * rows[m, 1])
+    address = pointer(rows[m, 0] + n * rows[m, 1])
     kind = rows[m, 2]
     if kind == _FLOAT32:
         singles = carray(address, len(z), np.float32)

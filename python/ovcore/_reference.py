@@ -24,6 +24,7 @@ __all__ = [
     "angle_histogram",
     "candidate_hits",
     "candidate_scores",
+    "center_rows",
     "confidences",
     "ensemble_predictions",
     "joint_agreement",
@@ -83,3 +84,19 @@ def joint_agreement(
     """agreement[i, j] = samples for which models i and j predict the same class."""
     agreement = [[(a.astype(object) == b.astype(object)).sum() for b in preds] for a in preds]
     return np.array(agreement, np.int64)
+
+
+def center_rows(
+    parts: Sequence[Typed],  # P features (N, D_p)
+    pilots: Sequence[NDArray[np.floating[Any]]],  # P (D_p,) float32 or float64
+    out: Sequence[NDArray[np.floating[Any]]],  # P (N, D_p) of that type, written
+    sums: Sequence[NDArray[np.floating[Any]]],  # P (D_p,) of that type, written
+    workers: int,  # noqa: ARG001
+) -> None:
+    """Features - pilot, rounded once, and the sums of its rows, which are added in order from 0."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        for part, pilot, left, total in zip(parts, pilots, out, sums, strict=True):
+            left[:] = widen(part).astype(left.dtype) - pilot
+            total[:] = 0
+            for row in left:
+                total += row

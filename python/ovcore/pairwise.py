@@ -3,8 +3,8 @@
 Notation, for models a (row) and b (column) on N samples: n11 both right, n10 only a right, n01
 only b right, n00 both wrong; p_a, p_b their accuracies. Functions of ``errors`` take
 :class:`~ovcore.ErrorBits` or :class:`~ovcore.JointErrors` of M models and return an (M, M) float64
-matrix in the library that the errors came from. Where models lack samples, all of these are
-counted on the samples that both have; NaN where they share none.
+matrix in the library that the errors came from; ``prediction_diversity`` returns (M,). Where models
+lack samples, all of these are counted on the samples that both have; NaN where they share none.
 
 ``joint_agreement``, ``label_disagreement``, ``same_wrong_answer`` and ``capa`` compare what was
 predicted, not only whether it was right, and so take predictions. For intervals and standard errors
@@ -19,7 +19,16 @@ import numpy as np
 
 from ovcore import _arrays
 from ovcore._arrays import Array
-from ovcore._tables import Formula, Table, Values, as_counts, fill, per_pair, replace_undefined
+from ovcore._tables import (
+    Formula,
+    Table,
+    Values,
+    as_counts,
+    fill,
+    pair_slabs,
+    per_pair,
+    replace_undefined,
+)
 from ovcore.agreement import capa, joint_agreement, label_disagreement, same_wrong_answer
 from ovcore.errors import ErrorBits, JointErrors
 from ovcore.significance import mcnemar
@@ -38,6 +47,7 @@ __all__ = [
     "joint_errors",
     "label_disagreement",
     "mcnemar",
+    "prediction_diversity",
     "q_statistic",
     "relative_inconsistency",
     "same_wrong_answer",
@@ -77,6 +87,28 @@ def error_inconsistency(errors: ErrorBits | JointErrors) -> Array:
            [0.5, 0. ]])
     """
     return per_pair(errors, _inconsistency)
+
+
+def prediction_diversity(errors: ErrorBits | JointErrors) -> Array:
+    """Mean error inconsistency of each model with all others: (M,) float64.
+
+    sum over b != a of (n10 + n01) / N, / (M - 1). How differently a model errs from the rest
+    (Gontijo-Lopes, Dauphin and Cubuk, 2022, Fig. 7 centre). NaN where there is no other model, or
+    one that shares no sample with this one. Takes the memory of the counts alone.
+
+    >>> import numpy as np, ovcore as ov
+    >>> errors = ov.pack_errors(np.array([[0, 1, 0], [0, 1, 0], [1, 1, 0]]), np.zeros(3, int))
+    >>> prediction_diversity(errors).round(4)
+    array([0.1667, 0.1667, 0.3333])
+    """
+    counts = as_counts(errors)
+    total = np.zeros(counts.n_models)
+    with np.errstate(invalid="ignore"):
+        for rows, cols, table in pair_slabs(counts):
+            apart = _inconsistency(table)[0]
+            total[rows] += apart.sum()
+            total[cols] += apart  # that of a model with itself is 0
+        return _arrays.in_library(total / (counts.n_models - 1), counts.library)
 
 
 def _by_chance(t: Table) -> Values:

@@ -4,7 +4,7 @@
 // thread. It works on a range of the output, so a caller spreads one job over threads by handing
 // each thread its own ranges; calls on disjoint ranges never write the same memory.
 //
-// Axes are model (M), sample (N), class (K).
+// Axes are model (M), sample (N), class (K), dimension of features (D).
 #pragma once
 
 #include <cstdint>
@@ -234,6 +234,22 @@ struct AnglePair {
 // on the left. Fastest in ranges of a few hundred pairs that have most of their models in common.
 void angle_histogram(MatrixView<const float> confidence, const AnglePair* pairs, Range range,
                      const double* slopes, std::int64_t n_bins, MatrixView<std::int64_t> histogram);
+
+// Removes a pilot mean from features while widening them, and sums the columns of what is left:
+// out(i, j) = features(i, j) - pilot[j], rounded once, and sums[j] = 0 + out(0, j) + out(1, j) +
+// ... in that order, in the element type of out. For columns j in cols.
+//
+//   features  (N, D), D >= 1; float64 only where out is
+//   pilot     (D,)
+//   out       (N, D), written in the columns
+//   sums      (D,), written in the columns
+//
+// Fastest where rows of out start at multiples of 64 bytes. There is no CUDA twin: libraries of
+// arrays on GPUs do this with operations of their own.
+void center_rows(const LogitsView& features, const float* pilot, Range cols, MatrixView<float> out,
+                 float* sums);
+void center_rows(const LogitsView& features, const double* pilot, Range cols,
+                 MatrixView<double> out, double* sums);
 
 // Name of the instruction set in use ("baseline", "avx2", "avx512"), chosen once, when first asked.
 // The environment variable OVCORE_ISA forces one; where this chip or build lacks it,

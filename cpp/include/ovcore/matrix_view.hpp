@@ -39,7 +39,7 @@ struct bfloat16 {
 
 enum class Element { float32, float64, float16, bfloat16 };
 
-// A model's logits (N, K) of any element type.
+// A model's logits (N, K), or features (N, D), of any element type.
 struct LogitsView {
   const void* data = nullptr;
   Element element = Element::float32;

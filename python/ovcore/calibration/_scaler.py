@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,17 +10,14 @@ from numpy.typing import NDArray
 
 from ovcore import _arrays
 from ovcore._arrays import Array, Typed
+from ovcore._estimator import Classifier, labels_at, read_labels
 from ovcore.calibration import _likelihood
 from ovcore.calibration._temperature import fit_temperature
 
 __all__ = ["TemperatureScaler"]
 
 
-class _NotFittedError(ValueError, AttributeError):
-    """What scikit-learn's error of that name is, where scikit-learn is not loaded."""
-
-
-class TemperatureScaler:
+class TemperatureScaler(Classifier):
     """Turns the logits of one model into calibrated probabilities: softmax(z / T), T fitted.
 
     The last step of a pipeline whose other steps give logits, or scores that are equal to logits
@@ -48,7 +44,7 @@ class TemperatureScaler:
     (array([[0.75, 0.25]]), array(['cat'], dtype='<U3'))
     """
 
-    _estimator_type = "classifier"
+    _fitted = "temperature_"
 
     def __init__(self, *, method: str = "nll", classes: Sequence[Any] | Array | None = None):
         self.method = method
@@ -106,45 +102,10 @@ class TemperatureScaler:
             values = _arrays.widen(z, rows).astype(np.float64)
             _likelihood.tops(z, 0, values)  # refuses what has none
             position[rows] = values.argmax(axis=1)
-        labels = self.classes_[position]
-        library = _arrays.library_of(logits) if labels.dtype.kind in "biuf" else "numpy"
-        return _arrays.in_library(labels, library)
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002
-        """What the constructor was given, by name."""
-        return {"method": self.method, "classes": self.classes}
-
-    def set_params(self, **params: Any) -> TemperatureScaler:
-        """Replaces what the constructor was given; refuses other names."""
-        known = self.get_params()
-        for name, value in params.items():
-            if name not in known:
-                raise ValueError(f"params must be among {', '.join(known)}: got {name!r}")
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        shown = [f"{k}={v!r}" for k, v in self.get_params().items() if v is not None]
-        return f"TemperatureScaler({', '.join(shown)})"
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "temperature_")
-
-    def __sklearn_tags__(self) -> Any:
-        """Asked for by scikit-learn alone, which therefore is there."""
-        from sklearn.utils import ClassifierTags, Tags, TargetTags
-
-        return Tags(
-            estimator_type="classifier",
-            target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags(),
-        )
+        return labels_at(self.classes_, position, _arrays.library_of(logits))
 
     def _read_fitted(self, logits: Array) -> Typed:
-        if not self.__sklearn_is_fitted__():
-            sklearn = sys.modules.get("sklearn.exceptions")
-            error = _NotFittedError if sklearn is None else sklearn.NotFittedError
-            raise error("this TemperatureScaler is not fitted yet: call fit(logits, y) first")
+        self._refuse_unfitted()
         z = _read(logits)
         if z.values.shape[1] != self.n_features_in_:
             raise ValueError(
@@ -173,7 +134,7 @@ def _read_labels(
     y: Sequence[Any] | Array, classes: Sequence[Any] | Array | None, n_classes: int
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:  # (K,), (N,)
     """Labels of the columns, and the column of each sample's label."""
-    labels = _labels(y, "y")
+    labels = read_labels(y, "y")
     if classes is None:
         found, target = np.unique(labels, return_inverse=True)
         if len(found) != n_classes:
@@ -182,7 +143,7 @@ def _read_labels(
                 "pass classes=, their labels in order"
             )
         return found, target
-    known = _labels(classes, "classes")
+    known = read_labels(classes, "classes")
     if len(known) != n_classes or len(np.unique(known)) != n_classes:
         raise ValueError(
             f"classes must be {n_classes} different labels, one for each column of logits: "
@@ -195,10 +156,3 @@ def _read_labels(
         first = int(unknown.argmax())
         raise ValueError(f"y[{first}] is {labels[first]}, which is not among classes")
     return known, target
-
-
-def _labels(given: Sequence[Any] | Array, name: str) -> NDArray[Any]:
-    labels = _arrays.view_on_host(_arrays.adopt(given, name), name).values
-    if labels.ndim != 1:
-        raise ValueError(f"{name} must be one axis of labels, got shape {labels.shape}")
-    return labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,14 +146,14 @@ def model_rows(pairs: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def category_samples(pairs: pd.DataFrame) -> pd.DataFrame:
+def category_samples(pairs: pd.DataFrame, metrics: Sequence[Hashable] = METRICS) -> pd.DataFrame:
     """What category means and their standard errors are taken over: (category, unit) -> metrics.
 
     A unit is a split where there are several, otherwise a model. Each model in the accuracy band
     counts once, averaged over base models.
     """
     inside = pairs[pairs["in_band"]]
-    by_model = inside.groupby(["category", "split", "model"])[list(METRICS)].mean()
+    by_model = inside.groupby(["category", "split", "model"])[list(metrics)].mean()
     unit = "split" if pairs["split"].nunique() > 1 else "model"
     samples = by_model.groupby(["category", unit]).mean().rename_axis(["category", "unit"])
     samples.attrs["unit"] = unit

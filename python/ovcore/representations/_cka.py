@@ -1,0 +1,160 @@
+"""Centered kernel alignment of features."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovcore import _arrays, _progress
+from ovcore._arrays import Array
+from ovcore.representations import _products
+from ovcore.representations._centering import Centering
+from ovcore.representations._features import Features, read_features, side_by_side
+from ovcore.representations._moments import Moments
+
+__all__ = ["cka"]
+
+_GRAM_NUMBERS = 1 << 24  # of features centred at once where samples are fewer than dimensions
+
+
+def cka(
+    features: Array | Sequence[Array],  # (N, D) floating, or M arrays (N, D_m)
+    other: Array | None = None,  # (N, D') floating
+    *,
+    unbiased: bool = True,
+    backend: str | None = None,
+    workers: int | None = None,
+) -> float | Array:
+    """Linear centered kernel alignment: HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), K = X X^T.
+
+    1 for features that are equal but for a rotation, a common factor and a shift; about 0 for
+    independent ones. By default with the unbiased estimator of HSIC (Song et al., 2012), whose mean
+    is 0 for independent features however many dimensions they have, and which can be negative:
+
+        HSIC(K, L) = [sum K~ L~ + (sum K~) (sum L~) / ((N - 1) (N - 2))
+                      - 2 / (N - 2) sum_i (K~ 1)_i (L~ 1)_i] / (N (N - 3))
+
+    with K~ = K without its diagonal. ``unbiased=False`` is |X^T Y|^2 / (|X^T X| |Y^T Y|) of centred
+    features (Kornblith et al., 2019). Streamed: neither N x N nor a centred copy is in memory; what
+    is kept is D x D'.
+
+    Args:
+        features: one model's, or M models'.
+        other: another's; with it the alignment of the two is returned.
+        unbiased: which estimator.
+        backend: see :meth:`Moments.from_features`.
+        workers: see there.
+
+    Returns:
+        A float, or of M models the matrix (M, M) float64 in their library. NaN where either's HSIC
+        with itself is not positive.
+
+    Raises:
+        TypeError: element types that are not floating.
+        ValueError: as :meth:`Moments.from_features`; fewer than four samples (two if biased).
+
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).standard_normal((500, 3))
+    >>> round(cka(x, 2 * x[:, ::-1] + 1), 6), cka([x, x**2]).shape
+    (1.0, (2, 2))
+    """
+    if other is None:
+        if not isinstance(features, (list, tuple)):
+            raise ValueError("cka compares: pass two models' features, or a list of M models'")
+        names = [f"features[{m}]" for m in range(len(features))]
+        models = [read_features(one, name) for one, name in zip(features, names, strict=True)]
+    else:
+        names = ["features", "other"]
+        models = [read_features(features), read_features(other, "other")]
+    models = side_by_side(models, names)
+    least = 4 if unbiased else 2
+    if models[0].n_samples < least:
+        raise ValueError(f"cka needs at least {least} samples, got {models[0].n_samples}")
+    found = _alignments([_Model(model, backend, workers) for model in models], unbiased)
+    if other is not None:
+        return float(found[0, 1])
+    return _arrays.in_library(found, models[0].library)
+
+
+def _alignments(models: list[_Model], unbiased: bool) -> NDArray[np.float64]:
+    """(M, M)."""
+    hsic = np.empty((len(models), len(models)))
+    done, pairs = 0, len(models) * (len(models) + 1) // 2
+    with _progress.bar("centered kernel alignment") as shown:
+        for i, x in enumerate(models):
+            for j, y in enumerate(models[i:], i):
+                found = x.squared_product(y)
+                if unbiased:
+                    found = _unbiased(found, x.norms, y.norms)
+                hsic[i, j] = hsic[j, i] = found
+                done += 1
+                if shown is not None:
+                    shown(done, pairs)
+    own = np.diagonal(hsic)
+    positive = np.where(own > 0, own, np.nan)
+    return hsic / np.sqrt(np.outer(positive, positive))
+
+
+def _unbiased(square: float, k: NDArray[np.float64], m: NDArray[np.float64]) -> float:
+    """N (N - 3) HSIC(K, L), from the sum of all entries of K times L's, and their diagonals (N,).
+
+    Of centred features, whose K and L sum to 0 along each row: without its diagonal, to minus it.
+    """
+    n, both = len(k), float(k @ m)
+    return square - both + float(k.sum() * m.sum()) / ((n - 1) * (n - 2)) - 2 * both / (n - 2)
+
+
+class _Model:
+    """One model's centred features, and what of them every pair needs."""
+
+    def __init__(self, features: Features, backend: str | None, workers: int | None) -> None:
+        self._features, self._options = features, (backend, workers)
+        centering = self._centering(features)
+        for _ in centering:
+            pass
+        centering.left()  # refuses what is not finite
+        (mean,) = centering.means()
+        self._pilot = _arrays.as_numpy(mean).astype(features.dtype)
+
+    @functools.cached_property
+    def norms(self) -> NDArray[np.float64]:
+        """(N,) squared lengths of samples: the diagonal of K."""
+        blocks = self._centering(self._features, pilots=[self._pilot])
+        lengths = [_arrays.as_numpy((block * block).sum(1)) for (block,) in blocks]
+        return np.concatenate(lengths).astype(np.float64)
+
+    def squared_product(self, other: _Model) -> float:
+        """|X^T Y|^2, the sum of all entries of K times those of L; the smaller of the two forms."""
+        x, y = self._features, other._features
+        if x.n_dimensions * y.n_dimensions > x.n_samples**2:
+            return float((self._gram() * other._gram()).sum())
+        sides = [x] if other is self else [x, y]
+        comoment = Moments._of(sides, self._centering(*sides)).comoment
+        return float((comoment * comoment).sum())
+
+    def _gram(self) -> Array:
+        """(N, N) K, a range of dimensions at a time."""
+        x = self._features
+        ((part, _, _),) = x.placed()
+        total = _arrays.zeros((x.n_samples, x.n_samples), "float64", x.library)
+        step = max(1, _GRAM_NUMBERS // x.n_samples)
+        for first in range(0, x.n_dimensions, step):
+            columns = slice(first, first + step)
+            some = part._replace(values=part.values[:, columns])
+            some_features = x._replace(parts=[some], sizes=(some.values.shape[1],))
+            centering = self._centering(some_features, pilots=[self._pilot[columns]], whole=True)
+            with _products.full_precision(x.library):
+                for (block,) in centering:
+                    total += block @ block.T
+        return total
+
+    def _centering(
+        self, *sides: Features, pilots: list[NDArray[Any]] | None = None, whole: bool = False
+    ) -> Centering:
+        backend, workers = self._options
+        size = sides[0].n_samples if whole else None
+        return Centering(list(sides), size, backend, workers, pilots)
