@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,8 +14,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ovcore.study import findings, measure, page, report
+from ovcore.study import features, findings, measure, page, report
 from ovcore.study.zoo import Recipe, ZooSplit, build
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fewer_probes() -> Iterator[None]:
+    """The probes of features have tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "SEEDS", 1)
+        patch.setattr(features, "CURVES_EACH", 1)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -161,12 +171,19 @@ def test_a_category_outside_the_band_is_left_open(measured: measure.Measurement)
     found = findings.findings(pairs)
     assert found[1].verdict != findings.HOLDS
     assert "ARCH and FWORK" in found[1].evidence
+    nobody = features.feature_rows([], [], pairs, progress=False)
     text = page.render(
         [measured],
         pairs=pairs,
         models=measure.model_rows(pairs),
         categories=categories,
         table=measure.table_one([measured]),
+        features=features.feature_tables(
+            features.mixing_samples(nobody.mixing),
+            features.rate_samples(nobody.mixing),
+            features.fewest_samples(nobody.curves),
+        ),
+        curves=nobody.curves,
         findings=found,
         about={"ovcore": "0", "recipe": Recipe.tiny().__dict__, "recipe_digest": "0",
                "splits": 1, "errors": "over models"},

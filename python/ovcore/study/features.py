@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,12 +24,17 @@ SEEDS = 5
 STEP = 16
 """Dimensions between the points of a curve."""
 
-PROBE = representations.LinearProbe(C=1.0)
+CURVES_EACH = 4
+"""Models of each category that curves are made of: those nearest to the base in accuracy."""
+
+PROBE = representations.LinearProbe(C=1.0, tol=1e-4)
 """Settings of all probes here."""
 
-MIXING = ("alone_base", "alone_other", "mixed", "over_better", "over_mean")
+MIXING = ("base", "other", "mixed", "over_base", "over_other", "over_mean", "over_better")
+"""Columns of :func:`mixing_samples`: accuracies, and what the mixture has more."""
+
 FEWEST = ("diverse", "random", "reverse")
-_CURVES_EACH = 4  # models of each category that curves are drawn of: those nearest to the base
+"""Orders of dimensions."""
 
 
 class FeatureRows(NamedTuple):
@@ -48,8 +53,8 @@ def feature_rows(
 ) -> FeatureRows:
     """Fits all probes: in each half, on one part of its images, and scores them on the other part.
 
-    The base model is paired with every model in the accuracy band whose features are stored and at
-    least as many as its own, so that all mixtures are equally wide.
+    The base model is paired with every network in the accuracy band whose features are stored and
+    at least as many as its own, so that all mixtures are equally wide.
     """
     jobs = [
         (number, split.test, fold, partner, curved)
@@ -87,13 +92,15 @@ def _partners(
     near = near.assign(apart=(near["accuracy"] - near["base_accuracy"]).abs())
     for category in CATEGORIES:
         of_category = near[near["category"] == category].sort_values("apart", kind="stable")
-        kept = [
-            name
-            for name in of_category["model"]
-            if store.features(name) is not None and _features(store, name).shape[1] >= width
-        ]
-        for place, name in enumerate(kept):
-            yield (base, name, category), place < _CURVES_EACH
+        kept: list[NDArray[np.floating]] = []
+        for name in of_category["model"]:
+            features = store.features(name)
+            if features is None or features.shape[1] < width:
+                continue
+            if any(np.array_equal(features, other) for other in kept):
+                continue  # another head of the same network
+            kept.append(features)
+            yield (base, name, category), len(kept) <= CURVES_EACH
 
 
 def _features(store: Store, name: str) -> NDArray[np.floating]:
@@ -124,7 +131,7 @@ def _mixed(
     sizes = [f.shape[1] for f in features]
     cases = [(rate, seed) for rate in RATES for seed in range(1 if rate == 1 else SEEDS)]
     subsets = [representations.mixed_dimensions(*sizes, rate=r, seed=s) for r, s in cases]
-    probes = representations.LinearProbes(subsets, C=PROBE.C)
+    probes = representations.LinearProbes(subsets, C=PROBE.C, tol=PROBE.tol)
     probes.fit([f[fitting] for f in features], target[fitting])
     accuracy = probes.score([f[scoring] for f in features], target[scoring])
     for (rate, seed), value in zip(cases, accuracy, strict=True):
@@ -137,7 +144,8 @@ def _ranked(
     fitting: NDArray[np.int64],
     scoring: NDArray[np.int64],
 ) -> Iterator[dict[str, object]]:
-    base = representations.LinearProbe(C=PROBE.C).fit(features[0][fitting], target[fitting])
+    base = representations.LinearProbe(**PROBE.get_params())
+    base.fit(features[0][fitting], target[fitting])
     wanted = base.score(features[0][scoring], target[scoring])
     curves = representations.dims_to_target(
         [f[fitting] for f in features],
@@ -157,29 +165,33 @@ def _ranked(
 
 
 def mixing_samples(mixing: pd.DataFrame) -> pd.DataFrame:
-    """(category, unit) -> accuracies: of the base's features, the other's, and half of each.
+    """(category, unit) -> accuracies of the base's features, the other's, and half of each.
 
-    Averages over seeds and halves first. ``over_better`` is what the mixture adds to the better of
-    the two alone: the better is chosen on the same images, which favours it.
+    Averages over seeds and halves come first. ``over_better`` is what the mixture has more than the
+    better of the two alone; which that is is seen on the same images, which favours it.
     """
-    keys = ["category", "split", "model"]
-    rates = mixing.groupby([*keys, "rate"])["accuracy"].mean().unstack("rate")
-    rates = rates.reindex(columns=list(RATES))
-    rows = pd.DataFrame({
-        "alone_base": rates[1.0], "alone_other": rates[0.0], "mixed": rates[0.5],
-        "over_better": rates[0.5] - rates[[0.0, 1.0]].max(axis=1),
-        "over_mean": rates[0.5] - rates[[0.0, 1.0]].mean(axis=1),
-    })  # fmt: skip
-    return category_samples(rows.reset_index().assign(in_band=True), MIXING)
+    rates = _by_rate(mixing)
+    base, other, mixed = rates[1.0], rates[0.0], rates[0.5]
+    alone = rates[[0.0, 1.0]]
+    over = [base, other, alone.mean(axis=1), alone.max(axis=1)]
+    values = [base, other, mixed, *(mixed - accuracy for accuracy in over)]
+    return _samples(pd.concat(values, axis=1, keys=MIXING), MIXING)
 
 
 def rate_samples(mixing: pd.DataFrame) -> pd.DataFrame:
     """(category, unit) -> accuracy at each rate minus that of the base's features alone."""
-    keys = ["category", "split", "model"]
-    rates = mixing.groupby([*keys, "rate"])["accuracy"].mean().unstack("rate")
-    rates = rates.reindex(columns=list(RATES))
-    over = rates.sub(rates[1.0], axis=0)
-    return category_samples(over.reset_index().assign(in_band=True), RATES)
+    rates = _by_rate(mixing)
+    return _samples(rates.sub(rates[1.0], axis=0), RATES)
+
+
+def _by_rate(mixing: pd.DataFrame) -> pd.DataFrame:
+    """(category, split, model) -> mean accuracy at each rate."""
+    keys = ["category", "split", "model", "rate"]
+    return mixing.groupby(keys)["accuracy"].mean().unstack("rate").reindex(columns=list(RATES))
+
+
+def _samples(rows: pd.DataFrame, metrics: Sequence[Hashable]) -> pd.DataFrame:
+    return category_samples(rows.reset_index().assign(in_band=True), metrics)
 
 
 def fewest_samples(curves: pd.DataFrame) -> pd.DataFrame:
@@ -192,16 +204,26 @@ def fewest_samples(curves: pd.DataFrame) -> pd.DataFrame:
     all_curves = curves.groupby(keys)["dims"].max() + STEP
     fewest = reached.groupby(keys)["dims"].min().reindex(all_curves.index).fillna(all_curves)
     rows = fewest.groupby(["category", "split", "model", "order"]).mean().unstack("order")
-    rows = rows.reindex(columns=list(FEWEST))
-    return category_samples(rows.reset_index().assign(in_band=True), FEWEST)
+    return _samples(rows.reindex(columns=list(FEWEST)), FEWEST)
 
 
-def category_table(samples: pd.DataFrame, metrics: tuple[str, ...]) -> pd.DataFrame:
+def feature_tables(
+    mixed: pd.DataFrame, rates: pd.DataFrame, fewest: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """What the page shows of the samples, one row a category: "mixing", "rates" and "fewest"."""
+    return {
+        "mixing": category_table(mixed, MIXING),
+        "rates": category_table(rates, RATES),
+        "fewest": category_table(fewest, FEWEST),
+    }
+
+
+def category_table(samples: pd.DataFrame, metrics: Sequence[Hashable]) -> pd.DataFrame:
     """One row a category: number of units, mean and standard error of each metric."""
     rows = []
     for category in CATEGORIES:
         values = of_category(samples, category)
-        row: dict[str, object] = {"category": category, "units": len(values)}
+        row: dict[Hashable, object] = {"category": category, "units": len(values)}
         for metric in metrics:
             row[metric] = values[metric].mean()
             row[f"{metric}_se"] = values[metric].sem()

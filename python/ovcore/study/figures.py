@@ -22,7 +22,8 @@ SYMBOLS = {
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 
 
-def _figure(x_title: str, y_title: str, *, height: int = 400) -> go.Figure:
+def new_figure(x_title: str, y_title: str, *, height: int = 400) -> go.Figure:
+    """An empty figure in the page's style."""
     figure = go.Figure()
     figure.update_layout(
         template="simple_white",
@@ -76,7 +77,7 @@ def by_category(
     models: pd.DataFrame, categories: pd.DataFrame, metric: str, title: str, *, unit: str = ""
 ) -> go.Figure:
     """Every model as a point beside its category's mean and two standard errors."""
-    figure = _figure("", title)
+    figure = new_figure("", title)
     if unit:
         figure.update_yaxes(ticksuffix=unit)
     generator = np.random.default_rng(0)  # sideways scatter, so that points do not hide each other
@@ -110,7 +111,7 @@ def against_inconsistency(
     models: pd.DataFrame, categories: pd.DataFrame, metric: str, title: str
 ) -> go.Figure:
     """A metric of each model's ensembles over error inconsistency, with stars for the means."""
-    figure = _figure("error inconsistency with the base", title)
+    figure = new_figure("error inconsistency with the base", title)
     for category in CATEGORIES:
         for shown, inside in _in_and_out(models, category):
             _add_models(
@@ -180,7 +181,7 @@ def heatmap(m: Measurement, models: pd.DataFrame) -> go.Figure:
     inside = np.isin(names, models.loc[models["in_band"], "model"])
     between = np.triu(np.outer(inside, inside), 1)
     low, high = np.quantile(matrix[between], [0.0, 0.98])
-    figure = _figure("", "", height=240 + 13 * len(names))
+    figure = new_figure("", "", height=240 + 13 * len(names))
     figure.add_heatmap(
         z=np.round(matrix, 5),
         x=names,
@@ -221,7 +222,7 @@ def theta_histogram(m: Measurement, pairs: pd.DataFrame, category: str) -> go.Fi
         angle = np.degrees(theta(m, base, model))
         counts["base"] += np.histogram(angle[m.right[base] & ~m.right[model]], edges)[0]
         counts["other"] += np.histogram(angle[m.right[model] & ~m.right[base]], edges)[0]
-    figure = _figure("θ, degrees", "", height=240)
+    figure = new_figure("θ, degrees", "", height=240)
     figure.update_layout(margin={"l": 36})
     centres = (edges[:-1] + edges[1:]) / 2
     for who, color in (("base", "#000000"), ("other", COLORS[category])):

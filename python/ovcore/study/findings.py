@@ -66,6 +66,51 @@ def findings(pairs: pd.DataFrame) -> list[Finding]:
     ]  # fmt: skip
 
 
+def feature_findings(mixing: pd.DataFrame, fewest: pd.DataFrame) -> list[Finding]:
+    """What samples of :mod:`ovcore.study.features` say of the models' features."""
+    return [_adds_up(mixing), _fewer_dimensions(fewest)]
+
+
+def _adds_up(mixing: pd.DataFrame) -> Finding:
+    """The mixture above either alone, by more than two standard errors each."""
+    told, verdicts = [], {}
+    for category in CATEGORIES:
+        values = of_category(mixing, category)
+        means, errors = (getattr(values[["over_base", "over_other"]], f)() for f in ("mean", "sem"))
+        above, below = (means > 2 * errors).all(), (means < -2 * errors).any()
+        verdicts[category] = HOLDS if above else FAILS if below else UNCLEAR
+        steps = (f"{100 * means[c]:+.1f} ± {100 * errors[c]:.1f}" for c in means.index)
+        told.append(f"{category} {' and '.join(steps)}")
+    return Finding(
+        "Half of one model's features beside half of another's, trained on other data, are worth "
+        "more than as many of either alone.",
+        verdicts["DATASET"],
+        "points of probe accuracy over the base's features and over the other's: "
+        + "; ".join(told),
+    )
+
+
+def _fewer_dimensions(fewest: pd.DataFrame) -> Finding:
+    """Diverse dimensions of DATASET pairs below those of REINIT pairs, and below random ones."""
+    apart, error = difference(fewest, "diverse", "REINIT", "DATASET")
+    own = of_category(fewest, "DATASET")
+    gain = own["random"] - own["diverse"]
+    fewer = apart < -2 * error and gain.mean() > 2 * gain.sem()
+    more = apart > 2 * error or gain.mean() < -2 * gain.sem()
+    told = []
+    for category in CATEGORIES:
+        values = of_category(fewest, category)
+        told.append(f"{category} {values['diverse'].mean():.0f} ({values['random'].mean():.0f})")
+    return Finding(
+        "Ranked by covariance, fewer of two models' dimensions reach the base's accuracy the more "
+        "differently the models were trained.",
+        HOLDS if fewer else FAILS if more else UNCLEAR,
+        "dimensions needed, most diverse first (in random order): "
+        + ", ".join(told)
+        + f"; DATASET and REINIT apart by {apart:+.0f} ± {error:.0f}",
+    )
+
+
 def _apart(samples: pd.DataFrame, metric: str, claim: str, *, unit: str = "") -> Finding:
     """DATASET above REINIT by more than two standard errors of the difference."""
     apart, error = difference(samples, metric, "REINIT", "DATASET")

@@ -11,7 +11,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from ovcore.study import figures
+from ovcore.study import feature_figures, figures
+from ovcore.study.features import CURVES_EACH, PROBE, SEEDS, STEP
 from ovcore.study.findings import PAPER, Finding
 from ovcore.study.measure import ACCURACY_BAND, CATEGORIES, Measurement
 
@@ -33,6 +34,8 @@ def render(
     models: pd.DataFrame,
     categories: pd.DataFrame,
     table: pd.DataFrame,
+    features: dict[str, pd.DataFrame],
+    curves: pd.DataFrame,
     findings: list[Finding],
     about: dict[str, Any],
 ) -> str:
@@ -40,8 +43,9 @@ def render(
     first = measurements[0]
     means = categories.set_index("category")
 
-    def spoken(metric: str) -> str:
-        return ", ".join(f"{name} {means.loc[name, metric]:.3f}" for name in CATEGORIES)
+    def spoken(metric: str, of: pd.DataFrame = categories) -> str:
+        values = of.set_index("category")[metric]
+        return ", ".join(f"{name} {values[name]:.3f}" for name in CATEGORIES)
 
     plots = {
         "by_category": [
@@ -92,6 +96,29 @@ def render(
             )
             for category in CATEGORIES
         ],
+        "mixing": [
+            Plot(
+                "mixtures", "Mixtures",
+                "Probe accuracy of mixtures of two models' features, minus that of the base's; "
+                f"half and half: {spoken('over_base', features['mixing'])}.",
+                feature_figures.mixtures(features["rates"]),
+            ),
+            Plot(
+                "halves", "Half of each",
+                "Probe accuracy of half and half, minus that of the other model's features: "
+                f"{spoken('over_other', features['mixing'])}.",
+                feature_figures.halves(features["mixing"]),
+            ),
+        ],
+        "dimensions": [
+            Plot(
+                f"dimensions-{category}", category,
+                f"Probe accuracy against the number of dimensions of {category} pairs, most "
+                "diverse first, least diverse first, and in random order.",
+                feature_figures.curves(curves, category),
+            )
+            for category in CATEGORIES
+        ],
     }  # fmt: skip
     specifications = {
         plot.name: json.loads(plot.figure.to_json()) for group in plots.values() for plot in group
@@ -121,7 +148,13 @@ def render(
         best=_best_partner(pairs),
         twin_gain=pairs[pairs["category"] == "REINIT"]["gain_over_base"].mean(),
         means=means.to_dict("index"),
+        fewest=features["fewest"].to_dict("records"),
+        mixing=features["mixing"].to_dict("records"),
         colors=figures.COLORS,
+        curves_each=CURVES_EACH,
+        seeds=SEEDS,
+        step=STEP,
+        probe_c=PROBE.C,
         paper=PAPER,
         plots=plots,
         # "<" cannot occur in a script element unescaped without ending it somewhere.

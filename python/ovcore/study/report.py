@@ -13,7 +13,14 @@ import pandas as pd
 from tabulate import tabulate
 
 import ovcore as ov
-from ovcore.study.findings import findings
+from ovcore.study.features import (
+    feature_rows,
+    feature_tables,
+    fewest_samples,
+    mixing_samples,
+    rate_samples,
+)
+from ovcore.study.findings import feature_findings, findings
 from ovcore.study.measure import category_rows, measure, model_rows, pair_rows, table_one
 from ovcore.study.page import render
 from ovcore.study.zoo import Recipe, build
@@ -30,8 +37,9 @@ def run(
     """Trains or loads the built-in zoo, measures it and writes what was found.
 
     Writes into ``out``: ``index.html``, one page that opens offline; ``table1.csv``, every model
-    against the base; ``pairs.csv``, every base and partner; ``categories.csv``, their means; and
-    ``study.json``, all of it with the recipe and the findings.
+    against the base; ``pairs.csv``, every base and partner; ``categories.csv``, their means;
+    ``mixing.csv`` and ``dimensions.csv``, every probe of the models' features; and ``study.json``,
+    the tables with the recipe and the findings.
 
     Args:
         out: folder for the files; made where it is missing, its files of those names replaced.
@@ -52,7 +60,10 @@ def run(
     models = model_rows(pairs)
     categories = category_rows(pairs)
     table = table_one(measurements)
-    found = findings(pairs)
+    features = feature_rows(zoo, measurements, pairs, progress=not quiet)
+    mixed, fewest = mixing_samples(features.mixing), fewest_samples(features.curves)
+    tables = feature_tables(mixed, rate_samples(features.mixing), fewest)
+    found = findings(pairs) + feature_findings(mixed, fewest)
 
     about: dict[str, Any] = {
         "ovcore": ov.__version__,
@@ -67,17 +78,22 @@ def run(
         models=models,
         categories=categories,
         table=table,
+        features=tables,
+        curves=features.curves,
         findings=found,
         about=about,
     )
     study = about | {
         "table1": _records(table),
         "categories": _records(categories),
+        **{f"features_{name}": _records(rows) for name, rows in tables.items()},
         "findings": [asdict(finding) for finding in found],
     }
     _write(folder / "table1.csv", table.to_csv(index=False))
     _write(folder / "pairs.csv", pairs.to_csv(index=False))
     _write(folder / "categories.csv", categories.to_csv(index=False))
+    _write(folder / "mixing.csv", features.mixing.to_csv(index=False))
+    _write(folder / "dimensions.csv", features.curves.to_csv(index=False))
     _write(folder / "study.json", json.dumps(study, indent=1, allow_nan=False))
     _write(folder / "index.html", page)
     if not quiet:
@@ -110,7 +126,7 @@ def _tell(table: pd.DataFrame, categories: pd.DataFrame, n_samples: int) -> None
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows for JSON, which has no NaN: those are null."""
     return [
-        {key: None if value != value else value for key, value in row.items()}
+        {str(key): None if value != value else value for key, value in row.items()}
         for row in frame.to_dict("records")
     ]
 
