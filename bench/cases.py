@@ -17,12 +17,15 @@ class Case:
     classes: int = 0
     dtype: str = ""
     steps: int = 0
+    dims: int = 0  # of a model's features
 
     def __str__(self) -> str:
         models = f"{self.models:,} models" if self.models > 1 else ""
         samples = f"{self.samples:,} samples"
-        logits = f"{self.classes:,} classes, {self.dtype}" if self.dtype else ""
-        return " x ".join(filter(None, [models, samples, logits]))
+        dims = f"{self.dims:,} dimensions" if self.dims else ""
+        classes = f"{self.classes:,} classes" if self.classes and self.dtype else ""
+        sizes = " x ".join(filter(None, [models, samples, dims, classes]))
+        return ", ".join(filter(None, [sizes, self.dtype]))
 
     def pairs(self) -> int:
         """Pairs of models, each model with itself among them."""

@@ -15,8 +15,10 @@ import ml_dtypes
 import numpy as np
 
 from cases import Case, WrongAnswerError, read_cases, refuse_if
+from feature_jobs import Covariance
 from logit_jobs import Greedy, PairEnsembles, Temperature
 from ovcore import _bits
+from probe_jobs import LinearProbes
 
 CHECKED_MODELS = 1_008  # all pairs of so many models are checked, and a sample of those beyond
 SAMPLED_PAIRS = 2_000
@@ -181,6 +183,10 @@ JOBS: dict[str, Job] = {
     "pair ensembles": PairEnsembles(),
     "temperature": Temperature(),
     "greedy selection": Greedy(),
+    "covariance": Covariance(),
+    "linear probe": LinearProbes(1e-2, 1e-2),
+    "probe path": LinearProbes(1e-4, 1e-1),
+    "small probes": LinearProbes(1e-1, 1e-1, share=0.5),
 }
 
 

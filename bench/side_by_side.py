@@ -32,6 +32,7 @@ HERE = Path(__file__).parent
 SAMPLES, CLASSES = 50_000, 1_000
 JOINT, PACK, AGREEMENT = "joint errors", "pack errors", "joint agreement"
 PAIRS, TEMPERATURE, GREEDY = "pair ensembles", "temperature", "greedy selection"
+COVARIANCE, PROBE, PATH, SMALL = "covariance", "linear probe", "probe path", "small probes"
 CASES = {
     JOINT: [Case(1_000, SAMPLES)],
     PACK: [Case(1, SAMPLES, CLASSES, dtype) for dtype in ("float32", "float16", "bfloat16")],
@@ -39,11 +40,19 @@ CASES = {
     PAIRS: [Case(82, SAMPLES // 4, CLASSES, "float32")],
     TEMPERATURE: [Case(1, SAMPLES, CLASSES, "float32")],
     GREEDY: [Case(50, 10_000, CLASSES, "float32", steps=50)],
+    COVARIANCE: [Case(1, 20_000, 0, "float32", dims=2_048)],
+    PROBE: [Case(1, 10_000, 100, "float32", steps=1, dims=512)],
+    PATH: [Case(1, 10_000, 100, "float32", steps=12, dims=512)],
+    SMALL: [Case(1, 1_000, 10, "float32", steps=12, dims=128)],
 }
 QUICK = {
     PAIRS: [Case(82, 512, CLASSES, "float32")],
     TEMPERATURE: [Case(1, 5_000, CLASSES, "float32")],
     GREEDY: [Case(20, 500, CLASSES, "float32", steps=20)],
+    COVARIANCE: [Case(1, 5_000, 0, "float32", dims=512)],
+    PROBE: [Case(1, 2_000, 20, "float32", steps=1, dims=128)],
+    PATH: [Case(1, 2_000, 20, "float32", steps=4, dims=128)],
+    SMALL: [Case(1, 500, 10, "float32", steps=4, dims=64)],
 }
 FULL = {PAIRS: [Case(82, SAMPLES, CLASSES, dtype) for dtype in ("float32", "float16", "bfloat16")]}
 GROWTH = {
@@ -148,6 +157,8 @@ def contests(plan: Plan) -> Iterator[Entry]:
     for job, cases in plan.cases.items():
         for threads in plan.threads:
             for contestant in CONTESTANTS[job]:
+                if contestant.several_threads and threads == 1:
+                    continue
                 if not contestant.one_thread:
                     yield Entry(job, contestant, threads, cases, plan.budget)
                 elif threads == plan.threads[0]:

@@ -9,8 +9,10 @@ from tabulate import tabulate
 
 from cases import Case
 from jobs import JOBS
+from peers.covariance import PRODUCT
 
 NATIVE = "ovcore native"
+OURS = NATIVE, "ovcore"  # what others are compared with; the latter where no kernel has a twin
 
 
 def in_words(threads: int) -> str:
@@ -31,7 +33,7 @@ def add_rates(record: dict[str, Any]) -> None:
         native = {
             (row["job"], row["threads"], str(row["case"])): row["seconds"]
             for row in rows
-            if row["contestant"] == NATIVE and not row["problem"]
+            if row["contestant"] in OURS and not row["problem"]
         }
         for row in rows:
             if row["problem"]:
@@ -45,13 +47,18 @@ def add_rates(record: dict[str, Any]) -> None:
 def share_of_limit(
     row: dict[str, Any], rows: list[dict[str, Any]], limits: dict[int, Any]
 ) -> float | None:
-    """Of the machine's limit on counting bits or on reading; None where it was not measured."""
+    """Of the machine's limit on counting bits, reading or products; None where not measured."""
+    if not UNITS[row["job"]][2]:
+        return None
+    alike = [r for r in rows if all(r[k] == row[k] for k in ("job", "threads", "case"))]
+    if row["job"] == "covariance":
+        product = [r["seconds"] for r in alike if r["contestant"] == PRODUCT and not r["problem"]]
+        return product[0] / row["seconds"] if product else None
     if row["job"] in OF_LOGITS:
-        alike = [r for r in rows if all(r[k] == row[k] for k in ("job", "threads", "case"))]
         reading = [r["beside"]["reading"] for r in alike if r.get("beside")]
         return min(reading) / row["seconds"] if reading else None
     limit = limits.get(row["threads"])
-    if limit is None or row["job"] == "joint agreement":
+    if limit is None:
         return None
     if row["job"] == "joint errors":
         return row["rate"] / (limit["and_popcount_add_tbit_per_s"] * 1e12)
@@ -59,6 +66,7 @@ def share_of_limit(
     return row["rate"] / (limit["read_gb_per_s"][str(megabytes)] * 1e9)
 
 
+PINNED_TWINS = "scikit-learn", "scikit-learn, BLAS on one thread"
 OF_LOGITS = ("pair ensembles", "temperature", "greedy selection")
 UNITS = {
     "joint errors": ("Tbit pairs/s", 1e12, "of AND+POPCNT+ADD"),
@@ -67,6 +75,10 @@ UNITS = {
     "pair ensembles": ("GB/s", 1e9, "of reading once"),
     "temperature": ("GB/s", 1e9, "of reading once"),
     "greedy selection": ("10^9 candidate scores/s", 1e9, "of reading once"),
+    "covariance": ("GFLOP/s", 1e9, "of the product alone"),
+    "linear probe": ("probes/s", 1, None),
+    "probe path": ("probes/s", 1, None),
+    "small probes": ("probes/s", 1, None),
 }
 
 
@@ -116,12 +128,24 @@ def contest(job: str, case: Case, rows: list[dict[str, Any]]) -> str:
                 line.append(f"{number(100 * share)} %" if share else "not measured")
             times = row["times_native"]
             line.append(number(times) if times else None)
-            line.append("; ".join(remarks(row, case)))
+            line.append("; ".join(best_of_twins(row, rows) + remarks(row, case)))
         lines.append(line)
     limit = [of_limit] if of_limit else []
-    headers = ["contestant", "threads", "ms", unit, *limit, "x native", ""]
+    own = next((row["contestant"] for row in rows if row["contestant"] in OURS), NATIVE)
+    headers = ["contestant", "threads", "ms", unit, *limit, f"x {own.split()[-1]}", ""]
     align = ["left", *["right"] * (len(headers) - 2), "left"]
     return tabulate(lines, headers, colalign=align, disable_numparse=True)
+
+
+def best_of_twins(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
+    """Says so of the faster of two that differ in the environment alone."""
+    twins = [
+        r["seconds"]
+        for r in rows
+        if r["threads"] == row["threads"] and r["contestant"] in PINNED_TWINS and not r["problem"]
+    ]
+    is_best = row["contestant"] in PINNED_TWINS and len(twins) > 1
+    return ["the better of scikit-learn's"] if is_best and row["seconds"] == min(twins) else []
 
 
 def remarks(row: dict[str, Any], case: Case) -> list[str]:

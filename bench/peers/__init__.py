@@ -7,9 +7,11 @@ steps; its time is then scaled by the work that is left, and the table says so.
 """
 
 from peers.contestant import Contestant
+from peers.covariance import COVARIANCE
 from peers.greedy import GREEDY
 from peers.joint_agreement import JOINT_AGREEMENT
 from peers.joint_errors import JOINT_ERRORS
+from peers.linear_probe import LINEAR_PROBE, PROBE_PATH, SMALL_PROBES
 from peers.pack_errors import PACK_ERRORS
 from peers.pair_ensembles import PAIR_ENSEMBLES
 from peers.temperature import TEMPERATURE
@@ -21,4 +23,8 @@ CONTESTANTS: dict[str, list[Contestant]] = {
     "pair ensembles": PAIR_ENSEMBLES,
     "temperature": TEMPERATURE,
     "greedy selection": GREEDY,
+    "covariance": COVARIANCE,
+    "linear probe": LINEAR_PROBE,
+    "probe path": PROBE_PATH,
+    "small probes": SMALL_PROBES,
 }

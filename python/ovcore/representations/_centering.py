@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from ovcore.representations._features import Features, in_type
 _PILOT_ROWS = 64
 _BLOCK_NUMBERS = 1 << 19  # of a block in host memory: 2 MB in float32, what a core's cache holds
 _GPU_BLOCK_NUMBERS = 1 << 25
+_BLOCK_ROWS = 1 << 14  # at most: what float32 sums run over
+_FLOAT32_RUN = 64  # rows whose columns kernels add up in float32; by far more would be
+_RUN_NUMBERS = 1 << 14  # too few in narrow features: calling a kernel takes microseconds
 
 
 class Centering:
@@ -37,8 +40,10 @@ class Centering:
         self._on_host = not sides[0].on_gpu
         numbers = _BLOCK_NUMBERS if self._on_host else _GPU_BLOCK_NUMBERS
         widest = max(side.n_dimensions for side in sides)
-        self._size = block_size or max(1, numbers // widest)
+        self._size = block_size or max(1, min(numbers // widest, _BLOCK_ROWS))
         if self._on_host:
+            in_float64 = sides[0].dtype == "float64"
+            self._run = self._size if in_float64 else max(_FLOAT32_RUN, _RUN_NUMBERS // widest)
             self._backend = _dispatch.choose(backend)
             self._workers = _dispatch.count_workers(workers)
 
@@ -51,23 +56,29 @@ class Centering:
             yield self._host_blocks(rows, buffers) if self._on_host else self._gpu_blocks(rows)
 
     def _host_blocks(self, rows: slice, buffers: list[NDArray[np.floating]]) -> list[Array]:
-        parts, pilots, out, sums, blocks = [], [], [], [], []
-        for side, pilot, buffer in zip(self._sides, self._pilots, buffers, strict=True):
-            block = buffer[: rows.stop - rows.start]
-            of_side = np.empty(side.n_dimensions, side.dtype)
+        blocks = [buffer[: rows.stop - rows.start] for buffer in buffers]
+        for first in range(0, len(blocks[0]), self._run):
+            run = [block[first : first + self._run] for block in blocks]
+            start = rows.start + first
+            self._center(slice(start, start + len(run[0])), run)
+        library = self._sides[0].library
+        return [_arrays.in_library(block, library) for block in blocks]
+
+    def _center(self, rows: slice, blocks: list[NDArray[np.floating]]) -> None:
+        parts, pilots, out, sums = [], [], [], []
+        left = [np.empty(side.n_dimensions, side.dtype) for side in self._sides]
+        for side, pilot, block, of_side in zip(
+            self._sides, self._pilots, blocks, left, strict=True
+        ):
             for part, start, stop in side.placed():
                 parts.append(_readable(part, rows))
                 pilots.append(pilot[start:stop])
                 out.append(block[:, start:stop])
                 sums.append(of_side[start:stop])
-            blocks.append((block, of_side))
         self._backend.center_rows(parts, pilots, out, sums, self._workers)
-        found = []
-        for i, (block, of_side) in enumerate(blocks):
-            library = self._sides[i].library
-            self._left[i] += _arrays.in_library(of_side, library)
-            found.append(_arrays.in_library(block, library))
-        return found
+        with np.errstate(invalid="ignore"):  # refused in the end
+            for i, of_side in enumerate(left):
+                self._left[i] += _arrays.in_library(of_side, self._sides[i].library)
 
     def _gpu_blocks(self, rows: slice) -> list[Array]:
         found = []
@@ -80,13 +91,13 @@ class Centering:
             found.append(block)
         return found
 
-    def left(self) -> list[Array]:
+    def left(self, names: Sequence[str] = ("features", "other")) -> list[Array]:
         """(D,) sums over all samples of what is left of each side, float64 in its library.
 
         Raises:
-            ValueError: features are not finite.
+            ValueError: features are not finite; the names are what they are called then.
         """
-        for side, left, name in zip(self._sides, self._left, ("features", "other"), strict=False):
+        for side, left, name in zip(self._sides, self._left, names, strict=False):
             _refuse_non_finite(side, left, name)
         return self._left
 
@@ -102,15 +113,17 @@ class Centering:
 def _pilot(side: Features) -> NDArray[np.floating]:
     """(D,) means of a few samples, spread over all, in the type that is computed in.
 
-    A dimension that is the same in all samples gets its value to the bit: nothing of it is left.
+    An eighth at either end is left out, so that one far sample among many moves nothing. A
+    dimension that is the same in all samples gets its value to the bit: nothing of it is left.
     """
     step = max(1, side.n_samples // _PILOT_ROWS)
     pieces = []
-    for part in side.parts:
-        some = _arrays.as_numpy(in_type(side, part, slice(None, None, step), "float64"))
-        with np.errstate(invalid="ignore"):  # refused in the end
+    with np.errstate(invalid="ignore", over="ignore"):  # refused in the end
+        for part in side.parts:
+            some = _arrays.as_numpy(in_type(side, part, slice(None, None, step), "float64"))
+            ends = len(some) // 8
+            some = np.sort(np.ascontiguousarray(some), axis=0)[ends : len(some) - ends]
             pieces.append(some[0] + (some - some[0]).mean(axis=0))
-    with np.errstate(over="ignore"):
         return np.concatenate(pieces).astype(side.dtype)
 
 

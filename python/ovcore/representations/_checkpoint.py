@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ovcore import _archive
+from ovcore.representations._features import Features, rows_of
 
 
 class Checkpoint:
@@ -18,7 +19,8 @@ class Checkpoint:
 
     Args:
         folder: made where it is missing.
-        of: what decides the results: data and settings. Files of others are refused.
+        of: what decides the results: data and settings, all of them read. Files of others are
+            refused.
     """
 
     def __init__(self, folder: str | os.PathLike[str], of: list[Any]) -> None:
@@ -26,9 +28,10 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
         for value in of:
-            values = value if isinstance(value, np.ndarray) else np.array(repr(value))
-            digest.update(f"{values.dtype} {values.shape} ".encode())
-            digest.update(np.ascontiguousarray(values).tobytes())
+            for values in rows_of(value) if isinstance(value, Features) else [value]:
+                known = values if isinstance(values, np.ndarray) else np.array(repr(values))
+                digest.update(f"{known.dtype} {known.shape} ".encode())
+                digest.update(known.tobytes())
         self._digest = digest.hexdigest()
 
     def load(self, name: str) -> dict[str, NDArray[Any]] | None:
@@ -41,7 +44,7 @@ class Checkpoint:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 saved = {key: archive[key] for key in archive.files}
             digest = str(saved.pop("digest"))
         except Exception as error:
@@ -58,10 +61,6 @@ class Checkpoint:
     def save(self, name: str, **arrays: ArrayLike) -> None:
         """Replaces what is kept under a name."""
         _archive.save(self._path(name), digest=self._digest, **arrays)
-
-    def forget(self, name: str) -> None:
-        """Removes what is kept under a name, if anything is."""
-        self._path(name).unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npz"

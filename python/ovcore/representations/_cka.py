@@ -55,7 +55,8 @@ def cka(
 
     Raises:
         TypeError: element types that are not floating.
-        ValueError: as :meth:`Moments.from_features`; fewer than four samples (two if biased).
+        ValueError: as :meth:`Moments.from_features`; no models; fewer than four samples (two if
+            biased).
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).standard_normal((500, 3))
@@ -63,7 +64,7 @@ def cka(
     (1.0, (2, 2))
     """
     if other is None:
-        if not isinstance(features, (list, tuple)):
+        if not isinstance(features, (list, tuple)) or not features:
             raise ValueError("cka compares: pass two models' features, or a list of M models'")
         names = [f"features[{m}]" for m in range(len(features))]
         models = [read_features(one, name) for one, name in zip(features, names, strict=True)]
@@ -74,7 +75,10 @@ def cka(
     least = 4 if unbiased else 2
     if models[0].n_samples < least:
         raise ValueError(f"cka needs at least {least} samples, got {models[0].n_samples}")
-    found = _alignments([_Model(model, backend, workers) for model in models], unbiased)
+    found = _alignments(
+        [_Model(model, name, backend, workers) for model, name in zip(models, names, strict=True)],
+        unbiased,
+    )
     if other is not None:
         return float(found[0, 1])
     return _arrays.in_library(found, models[0].library)
@@ -84,18 +88,21 @@ def _alignments(models: list[_Model], unbiased: bool) -> NDArray[np.float64]:
     """(M, M)."""
     hsic = np.empty((len(models), len(models)))
     done, pairs = 0, len(models) * (len(models) + 1) // 2
-    with _progress.bar("centered kernel alignment") as shown:
+    shows = _progress.bar("centered kernel alignment")
+    with shows as shown, np.errstate(over="ignore", invalid="ignore"):
         for i, x in enumerate(models):
             for j, y in enumerate(models[i:], i):
                 found = x.squared_product(y)
                 if unbiased:
                     found = _unbiased(found, x.norms, y.norms)
+                if not np.isfinite(found * found):
+                    raise ValueError("features are too large: products of their squares overflow")
                 hsic[i, j] = hsic[j, i] = found
                 done += 1
                 if shown is not None:
                     shown(done, pairs)
     own = np.diagonal(hsic)
-    positive = np.where(own > 0, own, np.nan)
+    positive = np.where((own > 0) & (own * own > 0), own, np.nan)
     return hsic / np.sqrt(np.outer(positive, positive))
 
 
@@ -111,12 +118,14 @@ def _unbiased(square: float, k: NDArray[np.float64], m: NDArray[np.float64]) -> 
 class _Model:
     """One model's centred features, and what of them every pair needs."""
 
-    def __init__(self, features: Features, backend: str | None, workers: int | None) -> None:
+    def __init__(
+        self, features: Features, name: str, backend: str | None, workers: int | None
+    ) -> None:
         self._features, self._options = features, (backend, workers)
         centering = self._centering(features)
         for _ in centering:
             pass
-        centering.left()  # refuses what is not finite
+        centering.left([name])  # refuses what is not finite
         (mean,) = centering.means()
         self._pilot = _arrays.as_numpy(mean).astype(features.dtype)
 
@@ -131,7 +140,8 @@ class _Model:
         """|X^T Y|^2, the sum of all entries of K times those of L; the smaller of the two forms."""
         x, y = self._features, other._features
         if x.n_dimensions * y.n_dimensions > x.n_samples**2:
-            return float((self._gram() * other._gram()).sum())
+            gram = self._gram()
+            return float((gram * (gram if other is self else other._gram())).sum())
         sides = [x] if other is self else [x, y]
         comoment = Moments._of(sides, self._centering(*sides)).comoment
         return float((comoment * comoment).sum())
@@ -139,17 +149,18 @@ class _Model:
     def _gram(self) -> Array:
         """(N, N) K, a range of dimensions at a time."""
         x = self._features
-        ((part, _, _),) = x.placed()
         total = _arrays.zeros((x.n_samples, x.n_samples), "float64", x.library)
         step = max(1, _GRAM_NUMBERS // x.n_samples)
-        for first in range(0, x.n_dimensions, step):
-            columns = slice(first, first + step)
-            some = part._replace(values=part.values[:, columns])
-            some_features = x._replace(parts=[some], sizes=(some.values.shape[1],))
-            centering = self._centering(some_features, pilots=[self._pilot[columns]], whole=True)
-            with _products.full_precision(x.library):
-                for (block,) in centering:
-                    total += block @ block.T
+        for part, start, stop in x.placed():
+            for first in range(start, stop, step):
+                last = min(first + step, stop)
+                some = part._replace(values=part.values[:, first - start : last - start])
+                some_features = x._replace(parts=[some], sizes=(last - first,))
+                pilots = [self._pilot[first:last]]
+                centering = self._centering(some_features, pilots=pilots, whole=True)
+                with _products.full_precision(x.library):
+                    for (block,) in centering:
+                        total += block @ block.T
         return total
 
     def _centering(

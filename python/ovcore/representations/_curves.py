@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from ovcore import _arrays
 from ovcore._arrays import Array
+from ovcore.representations._features import read_both
 from ovcore.representations._probe import LinearProbe
 from ovcore.representations._probes import LinearProbes
 from ovcore.representations._ranking import rank_features
 from ovcore.representations._rules import settings_of
+from ovcore.representations._targets import positions_of, read_classes
 
 __all__ = ["DimensionCurves", "dims_to_target"]
 
@@ -110,6 +112,9 @@ def dims_to_target(
     if target_accuracy is not None and not 0 <= target_accuracy <= 1:
         raise ValueError(f"target_accuracy must be between 0 and 1, got {target_accuracy}")
     settings_of(probe)
+    x, x_test = read_both(features, test_features)
+    classes, _ = read_classes(target, x.n_samples)
+    positions_of(test_target, classes, x_test.n_samples, "test_target", "test_features")
     shown = LinearProbe() if probe is None else probe
     ranking = rank_features(
         [*features] if isinstance(features, (list, tuple)) else features,

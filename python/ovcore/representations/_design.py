@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovcore import _arrays, _dispatch
+from ovcore._arrays import Array
+from ovcore.representations import _products
 from ovcore.representations._centering import Centering
 from ovcore.representations._features import Features
 
@@ -35,16 +37,22 @@ def scaling_of(x: Features, *, standardize: bool, workers: int | None) -> Scalin
     """Mean and 1 / standard deviation of each dimension; 1 where it is constant or kept as it is.
 
     Raises:
-        ValueError: features are not finite.
+        ValueError: features are not finite, or their squares are not.
     """
     centering = Centering([x], workers=workers)
     squares = _arrays.zeros((x.n_dimensions,), "float64", x.library)
-    for (block,) in centering:
-        if standardize:
-            squares += _arrays.convert((block * block).sum(0), "float64")
-    (left,), (mean,) = centering.left(), centering.means()
-    n = x.n_samples
-    variance = _arrays.as_numpy(squares / n - (left / n) * (left / n))
+    with np.errstate(over="ignore", invalid="ignore"):  # refused in the end
+        for (block,) in centering:
+            if standardize:
+                squares += _arrays.convert((block * block).sum(0), "float64")
+        (left,), (mean,) = centering.left(), centering.means()
+        n = x.n_samples
+        variance = _arrays.as_numpy(squares / n - (left / n) * (left / n))
+    if standardize and not np.isfinite(variance).all():
+        raise ValueError(
+            f"features has dimensions whose squares pass the range of {x.dtype}, first dimension "
+            f"{int(np.isfinite(variance).argmin())}: scale them"
+        )
     center = _arrays.as_numpy(mean).astype(x.dtype).astype(np.float64)
     varies = variance > 0
     scale = np.where(varies, 1 / np.sqrt(np.where(varies, variance, 1)), 1.0)
@@ -52,29 +60,38 @@ def scaling_of(x: Features, *, standardize: bool, workers: int | None) -> Scalin
 
 
 def design_of(x: Features, scaling: Scaling, *, workers: int | None) -> Tensor:
-    """(N, D) standardised copy, where the features are; their own library is left at its door."""
-    scale = torch.as_tensor(_arrays.in_library(scaling.scale.astype(x.dtype), x.library))
+    """(N, D) standardised copy, where the features are; their own library is left at its door.
+
+    Raises:
+        ValueError: features are not finite.
+    """
+    scale = _tensor(_arrays.in_library(scaling.scale.astype(x.dtype), x.library))
     found = scale.new_empty(x.n_samples, x.n_dimensions)
     first = 0
-    for (block,) in Centering([x], workers=workers, pilots=[scaling.center.astype(x.dtype)]):
+    centering = Centering([x], workers=workers, pilots=[scaling.center.astype(x.dtype)])
+    for (block,) in centering:
         last = first + len(block)
-        torch.mul(torch.as_tensor(block), scale, out=found[first:last])
+        torch.mul(_tensor(block), scale, out=found[first:last])
         first = last
+    centering.left()
     return found
+
+
+def _tensor(array: Array) -> Tensor:
+    """A tensor where the array is, whatever torch's default device."""
+    return torch.from_numpy(array) if isinstance(array, np.ndarray) else torch.as_tensor(array)
 
 
 @contextlib.contextmanager
 def threads(workers: int | None) -> Iterator[None]:
     """While it lasts, torch computes with so many threads, and with no fewer digits than asked."""
     count, before = _dispatch.count_workers(workers), torch.get_num_threads()
-    precision = torch.get_float32_matmul_precision()
-    torch.set_num_threads(count)
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        torch.set_float32_matmul_precision(precision)
+    with _products.full_precision("torch"):
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

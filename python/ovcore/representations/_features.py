@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from ovcore import _arrays
 from ovcore._arrays import Array, Typed
 
+_BLOCK_NUMBERS = 1 << 20
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
+_FEW_PRODUCTS = 1 << 30  # computed in float64 whatever features come in: it takes milliseconds
 
 
 class Features(NamedTuple):
@@ -49,7 +51,7 @@ def read_features(data: Array | Sequence[Array], name: str = "features") -> Feat
         ValueError: not two axes; no sample or dimension; other numbers of samples; mixed libraries
             or devices; a GPU whose arrays belong to neither torch nor cupy.
     """
-    several = isinstance(data, (list, tuple)) and any(hasattr(part, "shape") for part in data)
+    several = are_several(data)
     given = list(data) if several else [data]
     parts, libraries = [], []
     for m, part in enumerate(given):
@@ -67,6 +69,13 @@ def read_features(data: Array | Sequence[Array], name: str = "features") -> Feat
     sizes = tuple(part.values.shape[1] for part in parts)
     dtype = "float64" if wide else "float32"
     return Features(parts, sizes, len(parts[0].values), libraries[0], dtype)
+
+
+def are_several(data: Array | Sequence[Array]) -> bool:
+    """Whether it is a list of models' features; a list of numbers is one model's."""
+    return isinstance(data, (list, tuple)) and any(
+        hasattr(part, "shape") or hasattr(part, "__dlpack__") for part in data
+    )
 
 
 def _read_part(part: Array, name: str) -> Typed:
@@ -92,8 +101,23 @@ def _read_part(part: Array, name: str) -> Typed:
     return seen
 
 
+def read_both(
+    features: Array | Sequence[Array], test_features: Array | Sequence[Array]
+) -> tuple[Features, Features]:
+    """Features to train on, and features of the same models to test on.
+
+    Raises:
+        TypeError: as :func:`read_features`.
+        ValueError: as there; other numbers of models or dimensions.
+    """
+    x, x_test = read_features(features), read_features(test_features, "test_features")
+    if x.sizes != x_test.sizes:
+        raise ValueError(f"features have sizes {x.sizes} but test_features have {x_test.sizes}")
+    return x, x_test
+
+
 def side_by_side(sides: list[Features], names: list[str]) -> list[Features]:
-    """Features that are multiplied with each other: computed in one type.
+    """Features that are multiplied with each other: in one type, float64 where that is cheap.
 
     Raises:
         ValueError: they are of other samples, libraries or devices than the first.
@@ -106,7 +130,8 @@ def side_by_side(sides: list[Features], names: list[str]) -> list[Features]:
             )
         if side.library != first.library:
             raise ValueError(f"{names[0]} is of {first.library} but {name} of {side.library}")
-    wide = any(side.dtype == "float64" for side in sides)
+    few = first.n_samples * max(side.n_dimensions for side in sides) ** 2 <= _FEW_PRODUCTS
+    wide = few or any(side.dtype == "float64" for side in sides)
     return [side._replace(dtype="float64") if wide else side for side in sides]
 
 
@@ -115,6 +140,14 @@ def in_type(features: Features, part: Typed, rows: slice, dtype: str) -> Array:
     if features.on_gpu:
         return _arrays.convert(part.values[rows], dtype)
     return _arrays.widen(part, rows).astype(dtype, copy=False)
+
+
+def rows_of(x: Features) -> Iterator[NDArray[np.floating]]:
+    """Blocks of samples of each part, in host memory, in the type that is computed in."""
+    for part, size in zip(x.parts, x.sizes, strict=True):
+        step = max(1, _BLOCK_NUMBERS // size)
+        for first in range(0, x.n_samples, step):
+            yield _arrays.as_numpy(in_type(x, part, slice(first, first + step), x.dtype))
 
 
 def take(x: Features, rows: NDArray[np.int64]) -> Features:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -56,13 +57,21 @@ class Fitted:
         """(K, D_s) and (K,): weights and intercepts for features as they are given."""
         return coefficients(self.weights[s], self.scaling, self.subsets[s])
 
-    def logits(self, x: Features, workers: int | None) -> Iterator[tuple[int, Tensor]]:
-        """Each probe's position and logits (N, K) of features of the same dimensions."""
+    def logits(self, x: Features, workers: int | None) -> Tensor:
+        """(N, K) of the only probe."""
+        (weights,) = self.weights
+        return logits_of(design_of(computed_in(x), self.scaling, workers=workers), weights)
+
+    def best_positions(self, x: Features, workers: int | None) -> NDArray[np.int64]:
+        """(S, N) positions of the classes that each probe's logits are largest for."""
         design = design_of(computed_in(x), self.scaling, workers=workers)
+        found = np.empty((len(self.subsets), x.n_samples), np.int64)
         for group in groups(self.subsets, design):
             chosen = [self.subsets[s] for s in group]
-            logits = logits_of(design, chosen, [self.weights[s] for s in group])
-            yield from zip(group, logits, strict=True)
+            weights = torch.stack([self.weights[s] for s in group]).to(design.device)
+            with _threads_for(weights.shape[:2].numel() * len(design), weights.shape[2]):
+                found[group] = best_positions(gather(design, chosen), weights).cpu().numpy()
+        return found
 
 
 def coefficients(
@@ -110,15 +119,23 @@ def fit_groups(
 ) -> Iterator[tuple[list[int], Solution]]:
     """Positions of subsets, and their probes, group by group."""
     for group in groups(subsets, design):
-        problems = problems_of(design, target, [subsets[s] for s in group])
-        yield group, fit(problems, Preconditioner(problems), ridge, rules)
+        chosen = [subsets[s] for s in group]
+        width = design.shape[1] if chosen[0] is None else len(chosen[0])
+        with _threads_for(len(group) * len(design) * width, target.n_outputs):
+            problems = problems_of(design, target, chosen)
+            solution = fit(problems, Preconditioner(problems), ridge, rules)
+        yield group, solution
 
 
-def logits_of(design: Tensor, subsets: Sequence[Subset], weights: Sequence[Tensor]) -> Tensor:
-    """(B, N, K) of probes of one width."""
-    features = gather(design, subsets)
-    own = torch.stack(list(weights)).to(features)
-    return torch.baddbmm(own[:, -1:], features, own[:, :-1])
+def _threads_for(numbers: int, n_outputs: int) -> contextlib.AbstractContextManager[None]:
+    """One thread where a gradient takes less than waiting for another thread sometimes does."""
+    return on_one_thread(4 * numbers * n_outputs < _ONE_THREAD)
+
+
+def logits_of(features: Tensor, weights: Tensor) -> Tensor:
+    """(N, K) from (N, d) features and (d + 1, K) weights."""
+    own = weights.to(features)
+    return torch.addmm(own[-1:], features, own[:-1])
 
 
 def problems_of(design: Tensor, target: Target, subsets: Sequence[Subset]) -> Problems:
@@ -140,7 +157,7 @@ def fit(
 ) -> Solution:
     """The probes at one penalty for all."""
     x = problems.features
-    with on_one_thread(4 * x.numel() * problems.n_outputs < _ONE_THREAD):
+    with _threads_for(x.numel(), problems.n_outputs):
         return minimize(
             problems,
             torch.full((len(x),), ridge, dtype=torch.float64, device=x.device),
@@ -152,20 +169,17 @@ def fit(
         )
 
 
-def accuracy(problems: Problems, weights: Tensor, right: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(B,) share of samples whose largest logit is at the right position."""
-    hits = np.zeros(len(weights), np.int64)
+def best_positions(features: Tensor, weights: Tensor) -> Tensor:
+    """(B, N) positions of the classes that logits are largest for, the first of equal ones.
+
+    Of (B, N, d) features and (B, d + 1, K) weights; logits of a block of samples are in memory.
+    """
+    problems = Problems(features, features.new_empty(0), weights.shape[2])
+    found = torch.empty(features.shape[:2], dtype=torch.int64, device=features.device)
     for rows in problems.blocks():
-        best = best_positions(problems.logits(weights, rows)).cpu().numpy()
-        hits += (best == right[rows]).sum(axis=1)
-    return hits / problems.n_samples
-
-
-def best_positions(logits: Tensor) -> Tensor:
-    """Positions (..., N) of the classes that logits (..., N, K) are largest for."""
-    if logits.shape[-1] == 1:
-        return (logits[..., 0] > 0).long()
-    return logits.argmax(-1)
+        z = problems.logits(weights, rows)
+        found[:, rows] = z[..., 0] > 0 if problems.n_outputs == 1 else z.argmax(2)
+    return found
 
 
 def groups(subsets: Sequence[Subset], design: Tensor) -> Iterator[list[int]]:
@@ -175,7 +189,7 @@ def groups(subsets: Sequence[Subset], design: Tensor) -> Iterator[list[int]]:
         width = design.shape[1] if subset is None else len(subset)
         by_width.setdefault(width, []).append(position)
     for width, positions in by_width.items():
-        fitting = _GROUP_NUMBERS // max(1, len(design) * width)
+        fitting = _GROUP_NUMBERS // (max(len(design), width) * width)  # moments are width x width
         step = min(max(1, fitting), _MOST_TOGETHER)
         for first in range(0, len(positions), step):
             yield positions[first : first + step]

@@ -12,7 +12,7 @@ from torch import Tensor
 from ovcore.representations._objective import Problems
 
 _WIDEST = 4096  # dimensions whose covariance is factored: beyond, that costs more than it saves
-_LEAST_RIDGE = 1e-6  # of the mean variance: keeps the factor's condition in reach of float64
+_LEAST_RIDGE = 1e-6  # of each variance: keeps the factor's condition in reach of float64
 _PATIENCE = 10  # evaluations without progress before rounding is taken to hide any more of it
 _HISTORY = 10
 _FIRST_LOOK = 6  # iterations after which the curvature is taken anew
@@ -52,9 +52,14 @@ class Preconditioner:
             return
         bent = curvature[:, None, None] * self._moments
         diagonal = bent.diagonal(dim1=1, dim2=2)
-        least = _LEAST_RIDGE * diagonal.mean(1).clamp_min(torch.finfo(torch.float64).tiny)
-        diagonal += torch.maximum(ridge, least)[:, None]
-        self._factor = torch.linalg.cholesky(bent / self._n_samples)
+        diagonal += torch.maximum(ridge[:, None], _LEAST_RIDGE * diagonal)
+        bent /= self._n_samples
+        self._factor, share = None, _LEAST_RIDGE
+        while self._factor is None and share < 1:
+            factor, failed = torch.linalg.cholesky_ex(bent)
+            self._factor = None if failed.any() else factor
+            share *= 10
+            diagonal *= 1 + share  # for where moments in float32 are not definite by rounding
 
     def weights(self, u: Tensor) -> Tensor:
         """L^-T u."""

@@ -45,14 +45,18 @@ def mix_features(
     array([[0., 0., 1., 1.],
            [0., 0., 1., 1.]])
     """
-    sides = [read_features(base, "base"), read_features(other, "other")]
-    x, y = side_by_side(sides, ["base", "other"])
+    names = ["base", "other"]
+    given = [
+        one if _arrays.is_on_gpu(one) else _arrays.adopt(one, name)
+        for one, name in zip((base, other), names, strict=True)
+    ]
+    sides = [read_features(one, name) for one, name in zip(given, names, strict=True)]
+    x, y = side_by_side(sides, names)
     if x.parts[0].dtype != y.parts[0].dtype:
         raise TypeError(f"base is {x.parts[0].dtype} but other is {y.parts[0].dtype}")
     chosen = mixed_dimensions(x.n_dimensions, y.n_dimensions, rate=rate, seed=seed)
     own = chosen < x.n_dimensions
     xp = _arrays.namespace(x.library)
-    given = (_arrays.adopt(base, "base"), _arrays.adopt(other, "other"))
     pieces = [
         array[:, _arrays.in_library(dimensions, x.library)]
         for array, dimensions in zip(

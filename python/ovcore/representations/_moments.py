@@ -62,9 +62,10 @@ class Moments:
         """Moments of all samples of arrays; memory maps are read block by block.
 
         Args:
-            features: rows of the matrix; float16 and bfloat16 are computed in float32.
+            features: rows of the matrix.
             other: its columns; by default the rows again.
-            block_size: samples in a block; by default as many as fit a core's cache.
+            block_size: samples in a block, at most 16,384; by default as many as fit a core's
+                cache.
             backend: what removes the means in host memory: "native", "numba" or "reference".
             workers: threads of that; products take those of their library.
 
@@ -79,7 +80,8 @@ class Moments:
         sides = side_by_side(sides, ["features", "other"][: len(sides)])
         if block_size is not None and block_size < 1:
             raise ValueError(f"block_size must be at least 1, got {block_size}")
-        return cls._of(sides, Centering(sides, block_size, backend, workers))
+        size = None if block_size is None else min(block_size, _MOST_ROWS)
+        return cls._of(sides, Centering(sides, size, backend, workers))
 
     @classmethod
     def _of(cls, sides: list[Features], centering: Centering) -> Moments:
@@ -89,7 +91,7 @@ class Moments:
         in_float32 = rows.dtype == "float32"
         total = _arrays.zeros(shape, "float32", library) if in_float32 else comoment
         summed = 0
-        with _products.full_precision(library):
+        with _products.full_precision(library), np.errstate(over="ignore", invalid="ignore"):
             for block in centering:
                 if in_float32 and summed + len(block[0]) > _MOST_ROWS:
                     comoment += total
@@ -97,14 +99,14 @@ class Moments:
                     summed = 0
                 _products.add_product(total, block[0], block[-1], library)
                 summed += len(block[0])
-        if in_float32:
-            comoment += total
-        left = centering.left()
-        _products.add_outer(comoment, -left[0], left[-1] / rows.n_samples)
-        if rows is columns:
-            _products.mirror(comoment, library)
-        if not np.isfinite(float(comoment.sum())):
-            raise ValueError(f"features are too large: their squares overflow {rows.dtype}")
+            if in_float32:
+                comoment += total
+            left = centering.left()
+            _products.add_outer(comoment, -left[0], left[-1] / rows.n_samples)
+            if rows is columns:
+                _products.mirror(comoment, library)
+            if not np.isfinite(float(comoment.sum())):
+                raise ValueError(f"features are too large: their squares overflow {rows.dtype}")
         found = cls()
         found.n_samples, found.sizes, found.comoment = rows.n_samples, rows.sizes, comoment
         found.mean, *others = centering.means()
@@ -167,7 +169,7 @@ class Moments:
 
     def variance(self, *, ddof: int = 1) -> Array:
         """(D,) variance of each dimension; of one side's moments only."""
-        self._refuse_two_sides("variance")
+        self._refuse_unless_of_one("variance")
         return _arrays.namespace(self._library()).diagonal(self.comoment) / self._divisor(ddof)
 
     def covariance(self, *, ddof: int = 1) -> Array:
@@ -175,20 +177,26 @@ class Moments:
         return self.comoment / self._divisor(ddof)
 
     def correlation(self) -> Array:
-        """(D, D) covariance of the standardised dimensions; 0 where one of two is constant."""
-        self._refuse_two_sides("correlation")
+        """(D, D) covariance of the standardised dimensions; 0 where one of two is constant.
+
+        comoment_ij / sqrt(comoment_ii comoment_jj): symmetric, from -1 to 1, of a dimension with
+        itself 1.
+        """
+        self._refuse_unless_of_one("correlation")
         xp = _arrays.namespace(self._library())
         squares = xp.diagonal(self.comoment)
-        constant = squares <= 0
-        scale = xp.where(constant, 0.0, 1.0) / xp.sqrt(xp.where(constant, 1.0, squares))
-        found = self.comoment * scale
-        found *= scale[:, None]
-        return found
+        scale = xp.where(squares > 0, squares, np.inf)
+        found = scale[:, None] * scale
+        xp.sqrt(found, out=found)
+        xp.divide(self.comoment, found, out=found)
+        return xp.clip(found, -1, 1, out=found)  # rounding can pass 1
 
     def _library(self) -> str:
         return _arrays.library_of(self.comoment)
 
-    def _refuse_two_sides(self, what: str) -> None:
+    def _refuse_unless_of_one(self, what: str) -> None:
+        if self.n_samples == 0:
+            raise ValueError(f"{what} takes moments of some samples: these are of none")
         if not self.is_of_one:
             raise ValueError(f"{what} takes moments of one side: these are of features and other")
 
@@ -213,9 +221,11 @@ def covariance(
 ) -> Array:
     """Covariance of dimensions: sum_n (x_ni - mean_i) (y_nj - mean_j) / (N - ddof).
 
-    Streamed: only a block of samples is widened and centred at a time. float32 is multiplied in
-    float32 and summed over at most 16,384 samples before float64 takes over; float64 throughout
-    where any of the features are.
+    Streamed: only a block of samples is widened and centred at a time. float64 throughout where any
+    of the features are or where it takes milliseconds (up to 2^30 products), otherwise multiplied
+    in float32 and summed over at most 16,384 samples before float64 takes over. Measured against
+    sqrt(C_ii C_jj), errors are about 1e-14, or a few 1e-7; in float32 up to 4e-6 along the diagonal
+    where one value fills half of a dimension, as behind a ReLU.
 
     Args:
         features: of one model, or of several side by side.

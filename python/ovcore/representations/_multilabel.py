@@ -85,7 +85,7 @@ class MultilabelProbe(Classifier):
         from ovcore.representations import _design, _fitting
 
         x = read_features(X, "X")
-        target = read_multilabel(Y, difficult, x.n_samples, "Y")
+        target = read_multilabel(Y, difficult, x.n_samples, "Y", "X")
         rules, ridge = rules_of(self), ridge_of(self.C)
         with _design.threads(self.workers):
             self._probe = _fitting.fit_subsets(x, target, [None], ridge, rules)
@@ -108,7 +108,7 @@ class MultilabelProbe(Classifier):
 
         x = read_for(self, X, "X")
         with _design.threads(self.workers):
-            ((_, logits),) = self._probe.logits(x, self.workers)
+            logits = self._probe.logits(x, self.workers)
         return _arrays.from_torch(logits, x.library)
 
     def predict(

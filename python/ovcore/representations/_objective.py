@@ -11,7 +11,8 @@ from torch.nn import functional
 
 _BLOCK_NUMBERS = 1 << 20  # logits in memory at once
 _GPU_BLOCK_NUMBERS = 1 << 26
-_MOST_ROWS = 1 << 14  # that a float32 gradient sums over before it is added up in float64
+_MOST_ROWS = 1 << 14  # that a gradient in host memory sums over before it is added up in float64
+_LINEAR = 40.0  # beyond, log(1 + exp(z)) is z in float64, too
 
 Link: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """(B, n, K) logits and the rows' targets -> (B,) loss; leaves d loss / d logits in the logits."""
@@ -35,8 +36,10 @@ class Problems(NamedTuple):
 
     def blocks(self) -> Iterator[slice]:
         """Ranges of samples whose logits are in memory at once."""
-        numbers = _GPU_BLOCK_NUMBERS if self.features.is_cuda else _BLOCK_NUMBERS
+        on_gpu = self.features.is_cuda
+        numbers = _GPU_BLOCK_NUMBERS if on_gpu else _BLOCK_NUMBERS
         step = max(16, numbers // (len(self.features) * self.n_outputs))
+        step = step if on_gpu else min(step, _MOST_ROWS)
         for first in range(0, self.n_samples, step):
             yield slice(first, min(first + step, self.n_samples))
 
@@ -89,10 +92,14 @@ def _softmax(z: Tensor, target: Tensor) -> Tensor:
 
 
 def _sigmoids(z: Tensor, target: Tensor) -> Tensor:
-    """Loss: log(1 + exp(z)) - y z; slope: sigmoid(z) - y; neither where y is NaN."""
+    """Loss: log(1 + exp(-z)) where y is 1, log(1 + exp(z)) where it is 0; slope: sigmoid(z) - y.
+
+    Neither where y is NaN.
+    """
     left_out = target.isnan()
     y = target.nan_to_num()
-    losses = functional.softplus(z) - y * z
+    against = (1 - 2 * y) * z
+    losses = functional.softplus(against, threshold=_LINEAR)
     losses.masked_fill_(left_out, 0)
     z.sigmoid_()
     z -= y

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from ovcore.representations._grids import PROTOCOLS
 from ovcore.representations._rules import read_for, ridge_of, rules_of, warn_of
 from ovcore.representations._targets import Target, of_classes, positions_of, read_classes
 from ovcore.representations._validation import Split, beside, held_out
+
+if TYPE_CHECKING:
+    from ovcore.representations._search import Found
 
 __all__ = ["LinearProbe"]
 
@@ -117,7 +120,7 @@ class LinearProbe(Classifier):
         from ovcore.representations import _design, _search
 
         x = read_features(X, "X")
-        classes, positions = read_classes(y, x.n_samples, "y")
+        classes, positions = read_classes(y, x.n_samples, "y", "X")
         rules, ridge = rules_of(self), ridge_of(self.C)
         start = self._last_weights(x, classes)
         split = self._split(x, classes, positions, validation)
@@ -126,13 +129,18 @@ class LinearProbe(Classifier):
         target = of_classes(positions, len(classes))
         with _design.threads(self.workers):
             kept = None if checkpoint is None else self._checkpoint(checkpoint, split, x, target)
-            if split is not None:
-                ridge, start = self._search(split, len(classes), rules, kept)
+            found = None if split is None else self._search(split, len(classes), rules, kept)
+            if found is not None:
+                ridge, start = found.ridge, found.coefficients
             self._probe = _search.fit_one(x, target, ridge, rules, start=start, checkpoint=kept)
-        self.classes_, self.C_ = classes, 1 / ridge
+        self.classes_, self.C_ = classes, float(self.C) if found is None else 1 / ridge
         self.coef_, self.intercept_ = self._probe.coefficients(0)
         self.loss_, self.n_iter_ = float(self._probe.loss[0]), int(self._probe.n_iter[0])
         self.status_, self.n_features_in_ = self._probe.status[0], x.n_dimensions
+        for name in ("lambdas_", "validation_accuracy_"):
+            vars(self).pop(name, None)  # of an earlier fit
+        if found is not None:
+            self.lambdas_, self.validation_accuracy_ = found.lambdas, found.accuracy
         warn_of([self.status_], self.max_iter)
         return self
 
@@ -151,7 +159,7 @@ class LinearProbe(Classifier):
 
         x = read_for(self, X, "X")
         with _design.threads(self.workers):
-            ((_, logits),) = self._probe.logits(x, self.workers)
+            logits = self._probe.logits(x, self.workers)
         if logits.shape[1] == 1:
             logits = logits * logits.new_tensor([-0.5, 0.5])
         return _arrays.from_torch(logits, x.library)
@@ -175,9 +183,8 @@ class LinearProbe(Classifier):
         Numbers are in the features' library, other labels in a numpy array. Errors as in
         :meth:`predict_logits`.
         """
-        logits = self.predict_logits(X)
-        position = _arrays.as_numpy(logits.argmax(1))
-        return labels_at(self.classes_, position, _arrays.library_of(logits))
+        x = read_for(self, X, "X")
+        return labels_at(self.classes_, self._positions(x), x.library)
 
     def score(
         self,
@@ -185,8 +192,16 @@ class LinearProbe(Classifier):
         y: Sequence[Any] | Array,  # (N,) labels
     ) -> float:
         """Accuracy; a label that was not fitted counts as missed."""
-        best = _arrays.as_numpy(self.predict_logits(X).argmax(1))
-        return float((best == positions_of(y, self.classes_, len(best), "y")).mean())
+        x = read_for(self, X, "X")
+        right = positions_of(y, self.classes_, x.n_samples, "y", "X")
+        return float((self._positions(x) == right).mean())
+
+    def _positions(self, x: Features) -> NDArray[np.int64]:
+        """(N,) positions of the predicted classes."""
+        from ovcore.representations import _design
+
+        with _design.threads(self.workers):
+            return self._probe.best_positions(x, self.workers)[0]
 
     def _last_weights(self, x: Features, classes: NDArray[Any]) -> Any:
         """What a warm start starts from; None where there is nothing."""
@@ -220,30 +235,19 @@ class LinearProbe(Classifier):
 
     def _search(
         self, split: Split, n_classes: int, rules: Any, checkpoint: Checkpoint | None
-    ) -> tuple[float, Any]:
-        """The best penalty under the protocol, and the weights it found there."""
+    ) -> Found:
+        """The best penalty under the protocol, and what was tried."""
         from ovcore.representations import _search
 
         assert self.protocol is not None
         grid = PROTOCOLS[self.protocol]
         training = split.training[0], of_classes(split.training[1], n_classes)
         with _progress.bar(f"linear probe, {self.protocol} protocol") as shown:
-            found = _search.search(training, split.held, grid, rules, checkpoint, shown)
-        tried = sorted(found.accuracy)
-        self.lambdas_ = grid.lambdas[tried]
-        self.validation_accuracy_ = np.array([found.accuracy[i] for i in tried])
-        return float(grid.lambdas[found.best]), found.coefficients
+            return _search.search(training, split.held, grid, rules, checkpoint, shown)
 
     def _checkpoint(
         self, folder: str | os.PathLike[str], split: Split | None, x: Features, target: Target
     ) -> Checkpoint:
-        from ovcore.representations import _design
-
         rules = {k: v for k, v in self.get_params().items() if k not in ("workers", "warm_start")}
-        facts: list[Any] = [sorted(rules.items()), target.values]
-        for features in [x] if split is None else [x, split.training[0], split.held[0]]:
-            facts += [
-                features.n_samples,
-                *_design.scaling_of(features, standardize=True, workers=self.workers),
-            ]
-        return Checkpoint(folder, facts)
+        n_trained = None if split is None else split.training[0].n_samples
+        return Checkpoint(folder, [sorted(rules.items()), n_trained, target.values, x])

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _arrays, _progress
+from ovcore import _progress
 from ovcore._arrays import Array
-from ovcore._estimator import Classifier
+from ovcore._estimator import Classifier, labels_at
 from ovcore.representations._features import Features, read_features
 from ovcore.representations._rules import read_for, ridge_of, rules_of, warn_of
 from ovcore.representations._targets import of_classes, positions_of, read_classes
@@ -113,8 +113,7 @@ class LinearProbes(Classifier):
             ValueError: not fitted; other dimensions than it was fitted on.
         """
         x = read_for(self, features, "features")
-        labels = self.classes_[self._positions(x)]
-        return _arrays.in_library(labels, x.library if labels.dtype.kind in "biuf" else "numpy")
+        return labels_at(self.classes_, self._positions(x), x.library)
 
     def score(
         self,
@@ -123,18 +122,15 @@ class LinearProbes(Classifier):
     ) -> NDArray[np.float64]:
         """(S,) accuracy of each probe; a label that was not fitted counts as missed."""
         x = read_for(self, features, "features")
-        right = positions_of(target, self.classes_, x.n_samples, "target")
+        right = positions_of(target, self.classes_, x.n_samples, "target", "features")
         return (self._positions(x) == right).mean(axis=1)
 
     def _positions(self, x: Features) -> NDArray[np.int64]:
         """(S, N) positions of the predicted classes."""
-        from ovcore.representations import _design, _fitting
+        from ovcore.representations import _design
 
-        found = np.empty((len(self.coef_), x.n_samples), np.int64)
         with _design.threads(self.workers):
-            for s, logits in self._probes.logits(x, self.workers):
-                found[s] = _fitting.best_positions(logits).cpu().numpy()
-        return found
+            return self._probes.best_positions(x, self.workers)
 
 
 def read_subsets(

@@ -68,9 +68,21 @@ def full_precision(library: str) -> Iterator[None]:
         yield
         return
     torch = _arrays.namespace(library)
-    allowed = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(allowed)
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # before torch 2.9
+            allowed = torch.get_float32_matmul_precision()
+            torch.set_float32_matmul_precision("highest")
+            try:
+                yield
+            finally:
+                torch.set_float32_matmul_precision(allowed)
+            return
+        forms = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+        before = [form.fp32_precision for form in forms]
+        try:
+            for form in forms:
+                form.fp32_precision = "ieee"
+            yield
+        finally:
+            for form, precision in zip(forms, before, strict=True):
+                form.fp32_precision = precision

@@ -9,6 +9,7 @@ import numpy as np
 
 from ovcore import _arrays
 from ovcore._arrays import Array
+from ovcore.representations._features import are_several, read_features, side_by_side
 from ovcore.representations._moments import Moments
 
 __all__ = ["SCORES", "FeatureRanking", "rank_features"]
@@ -84,10 +85,11 @@ def rank_features(
             raise ValueError("other must be among the features that the moments are of")
         moments = features
     else:
-        several = isinstance(features, (list, tuple))
-        parts = [*features] if several else [features]
-        parts += [] if other is None else [other]
-        moments = Moments.from_features(parts, backend=backend, workers=workers)
+        moments = Moments.from_features(
+            features if other is None else _beside(features, other),
+            backend=backend,
+            workers=workers,
+        )
     if moments.n_samples < 2:
         raise ValueError(f"ranking needs at least two samples, got {moments.n_samples}")
     if score == "cross" and len(moments.sizes) < 2:
@@ -105,6 +107,13 @@ def rank_features(
         n_constant=int((~varies).sum()),
         sizes=moments.sizes,
     )
+
+
+def _beside(features: Array | Sequence[Array], other: Array) -> list[Array]:
+    """All models' features in one list, once they fit; errors call them by their names."""
+    sides = [read_features(features), read_features(other, "other")]
+    side_by_side(sides, ["features", "other"])
+    return [*features, other] if are_several(features) else [features, other]
 
 
 def _of_rows(moments: Moments, score: str) -> np.ndarray:

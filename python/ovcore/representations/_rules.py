@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import numbers
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,7 @@ class ProbeWarning(RuntimeWarning):
 
 def ridge_of(C: Any) -> float:
     """The penalty lambda = 1 / C on half the squared weights."""
-    if isinstance(C, bool) or not isinstance(C, (int, float)) or not 0 < C < math.inf:
+    if isinstance(C, bool) or not isinstance(C, numbers.Real) or not 0 < float(C) < math.inf:
         raise ValueError(f"C must be a positive finite number, got {C!r}")
     return 1 / float(C)
 
@@ -68,5 +70,13 @@ def warn_of(status: Sequence[str], max_iter: int) -> None:
             f"{of} had not converged after max_iter = {max_iter} iterations: raise it, lower C, or "
             "standardize the features",
             ProbeWarning,
-            stacklevel=3,
+            stacklevel=_outside(),
         )
+
+
+def _outside() -> int:
+    """The level of the first caller that is not of this package, as its caller counts."""
+    level, frame = 0, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("ovcore."):
+        level, frame = level + 1, frame.f_back
+    return level + 1

@@ -31,9 +31,10 @@ Coefficients: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 class Found(NamedTuple):
     """The best penalty, and what was tried."""
 
-    best: int
-    accuracy: dict[int, float]  # on validation samples, by index in the grid
-    coefficients: Coefficients  # of the best
+    ridge: float
+    coefficients: Coefficients  # at that penalty
+    lambdas: NDArray[np.float64]  # (L,) that were tried, ascending
+    accuracy: NDArray[np.float64]  # (L,) on validation samples
 
 
 def search(
@@ -50,7 +51,6 @@ def search(
     held_design = design_of(
         held._replace(dtype=fitted.dtype), fitted.scaling, workers=rules.workers
     )
-    held_problems = fitted.problems._replace(features=held_design[None])
     weights: dict[int, Tensor] = {}
     accuracy: dict[int, float] = {}
 
@@ -58,13 +58,20 @@ def search(
         larger = min((j for j in weights if j > i), default=None)
         start = None if larger is None else weights[larger]
         weights[i] = fitted.at(float(grid.lambdas[i]), f"lambda-{i:03d}", start).weights
-        accuracy[i] = float(_fitting.accuracy(held_problems, weights[i], right)[0])
+        best = _fitting.best_positions(held_design[None], weights[i])[0].cpu().numpy()
+        accuracy[i] = float((best == right).mean())
         if progress is not None:
             progress(len(weights), grid.most_fits())
         return accuracy[i]
 
-    best = grid.search(accuracy_of)
-    return Found(best, accuracy, _fitting.coefficients(weights[best][0], fitted.scaling))
+    chosen = grid.search(accuracy_of)
+    tried = sorted(accuracy)
+    return Found(
+        ridge=float(grid.lambdas[chosen]),
+        coefficients=_fitting.coefficients(weights[chosen][0], fitted.scaling),
+        lambdas=grid.lambdas[tried],
+        accuracy=np.array([accuracy[i] for i in tried]),
+    )
 
 
 def fit_one(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ovcore import _progress
 from ovcore._arrays import Array
 from ovcore.representations._checkpoint import Checkpoint
-from ovcore.representations._features import Features, read_features
+from ovcore.representations._features import Features, read_both
 from ovcore.representations._precision import mean_average_precision
 from ovcore.representations._probe import LinearProbe
 from ovcore.representations._rules import settings_of, warn_of
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StackedGeneralization", "stacked_generalization"]
 
-_Score: TypeAlias = Callable[["Tensor"], float]
-"""Of test logits (N', K)."""
+_Score: TypeAlias = Callable[["Tensor", "Tensor"], float]
+"""Of test features (N', d) and weights (d + 1, K)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,24 +105,27 @@ def stacked_generalization(
     array([[0.5, 1. ],
            [1. , 0.5]])
     """
-    x, x_test = read_features(list(features)), read_features(list(test_features), "test_features")
-    if x.sizes != x_test.sizes:
-        raise ValueError(f"features have sizes {x.sizes} but test_features have {x_test.sizes}")
+    x, x_test = read_both(list(features), list(test_features))
     ridge, rules = settings_of(probe)
     if np.ndim(target) == 2:
         metric = "mean average precision"
         wanted = read_multilabel(target, difficult, x.n_samples)
-        score = _mean_ap(wanted, x_test, test_target, test_difficult, area)
+        truth, left_out = _read_test(wanted, x_test, test_target, test_difficult)
+        score = _mean_ap(truth, left_out, area)
+        of_test: list[Any] = [truth, left_out]
     else:
         metric = "accuracy"
         if difficult is not None or test_difficult is not None:
             raise ValueError("difficult samples are of a target (N, K), which has several labels")
         classes, positions = read_classes(target, x.n_samples)
         wanted = of_classes(positions, len(classes))
-        score = _accuracy(positions_of(test_target, classes, x_test.n_samples, "test_target"))
+        right = positions_of(test_target, classes, x_test.n_samples, "test_target", "test_features")
+        score, of_test = _accuracy(right), [right]
+    settings = metric, area, ridge, rules._replace(workers=None)
     asked = _asked(len(x.sizes), pairs)
+    kept = _Kept(checkpoint, [settings, wanted.values, *of_test, x, x_test])
     scores = np.full((len(x.sizes), len(x.sizes)), np.nan)
-    for (i, j), value in _scored(x, wanted, x_test, asked, ridge, rules, score, checkpoint):
+    for (i, j), value in _scored(x, wanted, x_test, asked, ridge, rules, score, kept):
         scores[i, j] = scores[j, i] = value
     return StackedGeneralization(scores, metric)
 
@@ -147,7 +150,7 @@ def _scored(
     ridge: float,
     rules: Rules,
     score: _Score,
-    checkpoint: str | os.PathLike[str] | None,
+    kept: _Kept,
 ) -> Iterator[tuple[tuple[int, int], float]]:
     from ovcore.representations import _design, _fitting
 
@@ -156,16 +159,16 @@ def _scored(
         scaling = _design.scaling_of(x, standardize=rules.standardize, workers=rules.workers)
         design = _design.design_of(x, scaling, workers=rules.workers)
         test = _design.design_of(x_test._replace(dtype=x.dtype), scaling, workers=rules.workers)
-        kept = _Kept(checkpoint, [x.sizes, x_test.n_samples, target.values, *scaling, ridge, rules])
-        done = kept.scores
-        yield from done.items()
-        left = [pair for pair in asked if pair not in done]
+        yield from ((pair, kept.scores[pair]) for pair in asked if pair in kept.scores)
+        left = [pair for pair in asked if pair not in kept.scores]
         ranges = [np.arange(start, stop) for _, start, stop in x.placed()]
         subsets = [np.concatenate([ranges[m] for m in sorted({*pair})]) for pair in left]
         status: list[str] = []
         for group, solution in _fitting.fit_groups(design, target, subsets, ridge, rules):
-            logits = _fitting.logits_of(test, [subsets[s] for s in group], list(solution.weights))
-            found = {left[s]: score(of_one) for s, of_one in zip(group, logits, strict=True)}
+            found = {
+                left[s]: score(_fitting.gather(test, [subsets[s]])[0], weights)
+                for s, weights in zip(group, solution.weights, strict=True)
+            }
             kept.add(found)
             status += [solution.status] * len(group)
             yield from found.items()
@@ -197,24 +200,30 @@ def _accuracy(right: NDArray[np.int64]) -> _Score:
     """Share of samples whose largest logit is at the right position."""
     from ovcore.representations import _fitting
 
-    def score(logits: Tensor) -> float:
-        return float((_fitting.best_positions(logits).cpu().numpy() == right).mean())
+    def score(features: Tensor, weights: Tensor) -> float:
+        best = _fitting.best_positions(features[None], weights[None])[0]
+        return float((best.cpu().numpy() == right).mean())
 
     return score
 
 
-def _mean_ap(
-    target: Target, x: Features, test_target: Array, difficult: Array | None, area: bool
-) -> _Score:
-    """Mean average precision of labels."""
+def _read_test(
+    target: Target, x: Features, test_target: Array, difficult: Array | None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
+    """(N', K) truth values of test samples, and which of them are left out."""
     shape = {"test_features": (x.n_samples, None), "target": (None, target.n_outputs)}
     truth = read_marks(test_target, "test_target", shape)
-    left_out = None
-    if difficult is not None:
-        left_out = read_marks(difficult, "test_difficult", {"test_target": truth.shape})
+    if difficult is None:
+        return truth, None
+    return truth, read_marks(difficult, "test_difficult", {"test_target": truth.shape})
 
-    def score(logits: Tensor) -> float:
-        values = logits.cpu().numpy()
-        return mean_average_precision(values, truth, difficult=left_out, area=area).value
+
+def _mean_ap(truth: NDArray[np.bool_], difficult: NDArray[np.bool_] | None, area: bool) -> _Score:
+    """Mean average precision of labels."""
+    from ovcore.representations import _fitting
+
+    def score(features: Tensor, weights: Tensor) -> float:
+        logits = _fitting.logits_of(features, weights).cpu().numpy()
+        return mean_average_precision(logits, truth, difficult=difficult, area=area).value
 
     return score

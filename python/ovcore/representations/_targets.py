@@ -25,16 +25,16 @@ class Target(NamedTuple):
 
 
 def read_classes(
-    y: Sequence[Any] | Array, n_samples: int, name: str = "target"
+    y: Sequence[Any] | Array, n_samples: int, name: str = "target", of: str = "features"
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """(K,) sorted labels, and (N,) the position of each sample's.
+    """(K,) sorted labels, and (N,) the position of each sample's; ``of`` names the features.
 
     Raises:
-        ValueError: another number of samples; fewer than two different labels.
+        ValueError: another number of samples; NaN; fewer than two different labels.
     """
-    labels = read_labels(y, name)
-    if len(labels) != n_samples:
-        raise ValueError(f"features has {n_samples} samples but {name} has {len(labels)}")
+    labels = _labels_of(y, n_samples, name, of)
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise ValueError(f"{name} has NaN in {int(np.isnan(labels).sum())} of {len(labels)} labels")
     classes, positions = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"{name} must have at least two classes, got {classes.tolist()}")
@@ -49,26 +49,35 @@ def of_classes(positions: NDArray[np.int64], n_classes: int) -> Target:
 
 
 def positions_of(
-    y: Sequence[Any] | Array, classes: NDArray[Any], n_samples: int, name: str
+    y: Sequence[Any] | Array, classes: NDArray[Any], n_samples: int, name: str, of: str
 ) -> NDArray[np.int64]:
     """(N,) positions of labels among known classes, -1 for one that is not among them."""
-    labels = read_labels(y, name)
-    if len(labels) != n_samples:
-        raise ValueError(f"features has {n_samples} samples but {name} has {len(labels)}")
+    labels = _labels_of(y, n_samples, name, of)
     found = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
     return np.where(classes[found] == labels, found, -1).astype(np.int64)
 
 
+def _labels_of(y: Sequence[Any] | Array, n_samples: int, name: str, of: str) -> NDArray[Any]:
+    labels = read_labels(y, name)
+    if len(labels) != n_samples:
+        raise ValueError(f"{of} has {n_samples} samples but {name} has {len(labels)}")
+    return labels
+
+
 def read_multilabel(
-    target: Array, difficult: Array | None, n_samples: int, name: str = "target"
+    target: Array,
+    difficult: Array | None,
+    n_samples: int,
+    name: str = "target",
+    of: str = "features",
 ) -> Target:
-    """(N, K) truth values; those of difficult samples are left out.
+    """(N, K) truth values; those of difficult samples are left out; ``of`` names the features.
 
     Raises:
         TypeError: neither truth values nor integers.
         ValueError: another shape or number of samples; integers other than 0 and 1.
     """
-    values = read_marks(target, name, {"features": (n_samples, None)})
+    values = read_marks(target, name, {of: (n_samples, None)})
     found = values.astype(np.float64)
     if difficult is not None:
         found[read_marks(difficult, "difficult", {name: values.shape})] = np.nan

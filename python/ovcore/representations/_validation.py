@@ -56,7 +56,7 @@ def beside(
     """
     held = read_features(features, "validation[0]")
     whole = join(x, held, "validation[0]")
-    of_held = positions_of(labels, classes, held.n_samples, "validation[1]")
+    of_held = positions_of(labels, classes, held.n_samples, "validation[1]", "validation[0]")
     if (of_held < 0).any():
         first = int((of_held < 0).argmax())
         raise ValueError(f"validation[1][{first}] is a label that y does not have")
