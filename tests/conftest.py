@@ -89,6 +89,20 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture(scope="session")
+def zoo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for trained zoos."""
+    return tmp_path_factory.mktemp("zoo")
+
+
+@pytest.fixture(scope="session")
+def zoo_split(zoo_cache: Path) -> Any:
+    """A tiny zoo, trained."""
+    from ovcore.study.zoo import Recipe, build  # not installed on every machine with a GPU
+
+    return build(Recipe.tiny(), cache=zoo_cache, progress=False)[0]
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Any:
     """Opens a file of real predictions and its reference values by file name."""
     if not DATA.is_dir():

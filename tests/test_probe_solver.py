@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ def test_nearly_equal_dimensions_in_float32(
     target = (base[:, 0] + rng.normal(size=400) > 0).astype(int)
     one = LinearProbe(C=1e6).fit(base.astype(np.float32), target)
     probe = LinearProbe(C=1e6).fit(features, target)
+    assert probe.n_iter_ < 60
     assert probe.loss_ < one.loss_
     assert np.isfinite(probe.coef_).all()
 
@@ -93,6 +95,15 @@ def test_gradients_are_those_of_the_loss(link: str, rng: np.random.Generator) ->
     own, gradient = Problems(x, target, 3).loss_and_gradient(weights.detach())
     torch.testing.assert_close(own, loss.detach(), rtol=1e-12, atol=0)
     torch.testing.assert_close(gradient, weights.grad, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_small_losses_of_labels_keep_their_digits(label: float) -> None:
+    margins = np.linspace(-60, 60, 121)
+    z = torch.from_numpy(margins * (2 * label - 1))[:, None, None]
+    found = _objective._sigmoids(z.clone(), torch.tensor([[label]], dtype=torch.float64))
+    expected = [math.log1p(math.exp(-m)) if m > 0 else math.log1p(math.exp(m)) - m for m in margins]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-14)
 
 
 @pytest.fixture

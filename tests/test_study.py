@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from ovcore.study import features, findings, measure, page, report
-from ovcore.study.zoo import Recipe, ZooSplit, build
+from ovcore.study.zoo import Recipe, ZooSplit
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,24 +28,14 @@ def fewer_probes() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("zoo")
+def measured(zoo_split: ZooSplit) -> measure.Measurement:
+    return measure.measure(zoo_split)
 
 
 @pytest.fixture(scope="module")
-def split(cache: Path) -> ZooSplit:
-    return build(Recipe.tiny(), cache=cache, progress=False)[0]
-
-
-@pytest.fixture(scope="module")
-def measured(split: ZooSplit) -> measure.Measurement:
-    return measure.measure(split)
-
-
-@pytest.fixture(scope="module")
-def folder(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(zoo_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("study")
-    written = report.run(out / "new", recipe=Recipe.tiny(), cache=cache, quiet=True)
+    written = report.run(out / "new", recipe=Recipe.tiny(), cache=zoo_cache, quiet=True)
     assert written == out / "new" / "index.html"
     return written.parent
 
@@ -94,7 +84,7 @@ def test_the_page_has_every_category_and_asks_for_nothing(folder: Path) -> None:
 
 
 def test_tables_carry_the_measured_numbers(
-    folder: Path, split: ZooSplit, measured: measure.Measurement
+    folder: Path, zoo_split: ZooSplit, measured: measure.Measurement
 ) -> None:
     with (folder / "table1.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -105,9 +95,9 @@ def test_tables_carry_the_measured_numbers(
     assert {row["model"] for row in rows} == set(compared.models)
     for row in rows:
         m = compared.models.index(row["model"])
-        wrong = split.test.logits(row["model"]).argmax(axis=1) != split.test.target
+        wrong = zoo_split.test.logits(row["model"]).argmax(axis=1) != zoo_split.test.target
         assert float(row["accuracy"]) == pytest.approx(1 - wrong.mean())
-        base_wrong = split.test.logits(compared.base).argmax(axis=1) != split.test.target
+        base_wrong = zoo_split.test.logits(compared.base).argmax(axis=1) != zoo_split.test.target
         assert float(row["error_inconsistency"]) == pytest.approx((wrong ^ base_wrong).mean())
         assert float(row["ensemble_accuracy"]) == compared.ensembles.accuracy[base, m]
     study = json.loads((folder / "study.json").read_text())
@@ -119,19 +109,19 @@ def test_tables_carry_the_measured_numbers(
 
 
 def test_each_half_is_calibrated_on_its_own_images(
-    split: ZooSplit, measured: measure.Measurement
+    zoo_split: ZooSplit, measured: measure.Measurement
 ) -> None:
     """Temperatures of one half must not depend on the other half's calibration images."""
     import ovcore as ov
 
     name = measured.cards[1].name
-    calibrated = split.test.logits(name).astype(np.float64)
+    calibrated = zoo_split.test.logits(name).astype(np.float64)
     for fold in (0, 1):
-        fit_on = split.calibration.columns["fold"] == fold
+        fit_on = zoo_split.calibration.columns["fold"] == fold
         fit = ov.calibration.fit_temperature(
-            [split.calibration.logits(name)[fit_on]], split.calibration.target[fit_on]
+            [zoo_split.calibration.logits(name)[fit_on]], zoo_split.calibration.target[fit_on]
         )
-        calibrated[split.test.columns["fold"] == fold] /= fit.temperature[0]
+        calibrated[zoo_split.test.columns["fold"] == fold] /= fit.temperature[0]
     exp = np.exp(calibrated - calibrated.max(axis=1, keepdims=True))
     confidence = (exp / exp.sum(axis=1, keepdims=True)).max(axis=1)
     np.testing.assert_allclose(measured.confidence[1], confidence, rtol=1e-12)
@@ -227,15 +217,15 @@ def test_splits_are_paired_and_models_are_not() -> None:
     assert (apart, error) == (pytest.approx(0.4), pytest.approx(0.5 * np.sqrt(2 / 3)))
 
 
-def test_a_second_run_replaces_the_files(folder: Path, cache: Path) -> None:
+def test_a_second_run_replaces_the_files(folder: Path, zoo_cache: Path) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     (folder / "index.html").write_text("old")
-    report.run(folder, recipe=Recipe.tiny(), cache=cache, quiet=True)
+    report.run(folder, recipe=Recipe.tiny(), cache=zoo_cache, quiet=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_splits_give_errors_over_splits(cache: Path, tmp_path: Path) -> None:
-    report.run(tmp_path, recipe=Recipe.tiny(), splits=2, cache=cache, quiet=True)
+def test_splits_give_errors_over_splits(zoo_cache: Path, tmp_path: Path) -> None:
+    report.run(tmp_path, recipe=Recipe.tiny(), splits=2, cache=zoo_cache, quiet=True)
     study = json.loads((tmp_path / "study.json").read_text())
     assert study["errors"] == "over splits"
     per_split = pd.read_csv(tmp_path / "pairs.csv").query("in_band and category == 'REINIT'")

@@ -12,32 +12,22 @@ import pytest
 
 from ovcore import representations
 from ovcore.study import feature_figures, features, findings, measure, report
-from ovcore.study.zoo import Recipe, ZooSplit, build
+from ovcore.study.zoo import Recipe, ZooSplit
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("zoo")
-
-
-@pytest.fixture(scope="module")
-def split(cache: Path) -> ZooSplit:
-    return build(Recipe.tiny(), cache=cache, progress=False)[0]
-
-
-@pytest.fixture(scope="module")
-def rows(split: ZooSplit) -> features.FeatureRows:
-    measured = measure.measure(split)
+def rows(zoo_split: ZooSplit) -> features.FeatureRows:
+    measured = measure.measure(zoo_split)
     pairs = measure.pair_rows([measured]).assign(in_band=True)
-    return features.feature_rows([split], [measured], pairs, progress=False)
+    return features.feature_rows([zoo_split], [measured], pairs, progress=False)
 
 
 def test_probes_are_scored_on_images_that_neither_they_nor_the_networks_saw(
-    split: ZooSplit,
+    zoo_split: ZooSplit,
 ) -> None:
-    target, fold = split.test.target, split.test.columns["fold"]
+    target, fold = zoo_split.test.target, zoo_split.test.columns["fold"]
     for half in (0, 1):
-        fitting, scoring = features._halves(split.test, half)
+        fitting, scoring = features._halves(zoo_split.test, half)
         assert set(fitting).isdisjoint(scoring)
         assert sorted([*fitting, *scoring]) == np.flatnonzero(fold == half).tolist()
         fitted, scored = (np.bincount(target[part], minlength=10) for part in (fitting, scoring))
@@ -45,9 +35,9 @@ def test_probes_are_scored_on_images_that_neither_they_nor_the_networks_saw(
 
 
 def test_mixtures_are_what_probes_reach_on_them(
-    split: ZooSplit, rows: features.FeatureRows
+    zoo_split: ZooSplit, rows: features.FeatureRows
 ) -> None:
-    store, (_, row) = split.test, next(iter(rows.mixing[rows.mixing["rate"] == 0.5].iterrows()))
+    store, (_, row) = zoo_split.test, next(iter(rows.mixing[rows.mixing["rate"] == 0.5].iterrows()))
     base = next(card.name for card in store.models if card.category == "BASE")
     fitting, scoring = features._halves(store, row["half"])
     both = [features._features(store, name) for name in (base, row["model"])]
@@ -61,12 +51,12 @@ def test_mixtures_are_what_probes_reach_on_them(
 
 
 def test_each_network_is_there_once_and_as_wide_as_the_base(
-    split: ZooSplit, rows: features.FeatureRows
+    zoo_split: ZooSplit, rows: features.FeatureRows
 ) -> None:
     models = rows.mixing["model"].unique()
     assert len(models) > 5
-    width = features._features(split.test, "cnn/seed-0").shape[1]
-    held = [features._features(split.test, name) for name in models]
+    width = features._features(zoo_split.test, "cnn/seed-0").shape[1]
+    held = [features._features(zoo_split.test, name) for name in models]
     assert all(f.shape[1] >= width for f in held)
     for i, one in enumerate(held):
         assert not any(np.array_equal(one, other) for other in held[:i])
@@ -163,11 +153,11 @@ def test_a_ranking_must_beat_the_random_order(
 
 
 def test_the_study_tells_of_features(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    zoo_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features, "SEEDS", 1)
     monkeypatch.setattr(features, "CURVES_EACH", 1)
-    page = report.run(tmp_path / "study", recipe=Recipe.tiny(), cache=cache, quiet=True)
+    page = report.run(tmp_path / "study", recipe=Recipe.tiny(), cache=zoo_cache, quiet=True)
     text = page.read_text()
     assert "What their features add to each other" in text
     assert "dimensions-DATASET" in text
