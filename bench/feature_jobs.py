@@ -45,12 +45,13 @@ class Covariance:
         return draw(rng, factors, case), draw(rng, factors, case)
 
     def check(self, answer: Any, contestant: Any, folder: Path, case: Case) -> str:
-        """The largest error of an entry, as a share of the product of the standard deviations.
+        """Tells the largest error of some entries: of one (i, j), as a share of s_i s_j.
 
-        Of some entries; and of all, as each row's sum with random signs, as a share of what the row
-        would sum to if its entries were at their largest and as random.
+        All others are judged by sums over rows with random signs, in which errors of one size add
+        up to that size times the square root of their number.
         """
-        known = np.load(answers(folder, case))
+        with np.load(answers(folder, case)) as kept:
+            known = dict(kept)
         found = np.asarray(contestant.form(answer, case.samples) if contestant.form else answer)
         if found.shape != (case.dims, case.dims):
             raise WrongAnswerError(f"wrong: an answer of shape {found.shape}")
@@ -61,7 +62,7 @@ class Covariance:
         error = np.maximum(of_entries.max(), of_sums.max())  # NaN if either is
         if not error <= contestant.tolerance:
             raise WrongAnswerError(f"wrong: off by {error:.1e}")
-        return f"off by {error:.1e}"
+        return f"off by {of_entries.max():.1e}"
 
     def amount(self, case: Case) -> float:
         """Floating-point operations of the product of the two alone."""

@@ -52,7 +52,7 @@ class LinearProbes:
     def make(self, folder: Path, cases: list[Case]) -> None:
         for case in cases:
             data = Probes(*draw(case), self.tasks(case))
-            least = [tight_bound(data, task) for task in data.tasks]
+            least = tight_bounds(data)
             path = self.path(folder, case)
             np.savez(path, features=data.features, target=data.target, least=least)
 
@@ -60,9 +60,15 @@ class LinearProbes:
         with np.load(self.path(folder, case)) as known:
             return Probes(known["features"], known["target"], self.tasks(case))
 
+    def least(self, folder: Path, case: Case) -> np.ndarray:
+        """Of each task the value that no loss is below."""
+        with np.load(self.path(folder, case)) as known:
+            return known["least"]
+
     def path(self, folder: Path, case: Case) -> Path:
         sizes = case.samples, case.dims, case.classes, case.steps
-        return folder / f"probes_{'_'.join(map(str, sizes))}_{self.highest}.npz"
+        parts = map(str, (*sizes, self.lowest, self.highest, self.share))
+        return folder / f"probes_{'_'.join(parts)}.npz"
 
     def tasks(self, case: Case) -> list[Task]:
         rng = np.random.default_rng(case.dims)
@@ -74,10 +80,11 @@ class LinearProbes:
 
     def check(self, answer: Any, contestant: Any, folder: Path, case: Case) -> str:  # noqa: ARG002
         """How far the losses are above what none is below, as a share of it."""
-        data, least = self.load(folder, case), np.load(self.path(folder, case))["least"]
+        data = self.load(folder, case)
         if len(answer) != len(data.tasks):
             raise WrongAnswerError(f"wrong: {len(answer)} probes, expected {len(data.tasks)}")
         losses = np.array([loss_of(data, *pair) for pair in zip(data.tasks, answer, strict=True)])
+        least = self.least(folder, case)
         above = losses / least - 1
         for task, loss, bound, share in zip(data.tasks, losses, least, above, strict=True):
             if not abs(share) <= TOO_HIGH:
@@ -110,18 +117,22 @@ def draw(case: Case) -> tuple[np.ndarray, np.ndarray]:
     return values.astype(np.float32), target
 
 
-def tight_bound(data: Probes, task: Task) -> float:
-    """A value that no loss of a task is below, and some loss is next to."""
+def tight_bounds(data: Probes) -> list[float]:
+    """Of each task a value that no loss is below, and some loss is next to."""
     import ovcore as ov
 
-    features = data.features[:, task.dims].astype(np.float64)
-    probe = ov.representations.LinearProbe(C=task.penalty, standardize=False, tol=1e-7)
-    probe.fit(features, data.target)  # its weights; what they prove is numpy's to say
-    fit = Fit(probe.coef_, probe.intercept_, probe.n_iter_)
-    loss, bound = loss_of(data, task, fit), bound_by(data, task, fit)
-    if not bound <= loss <= bound * (1 + TIGHT):
-        raise ValueError(f"a loss of {loss:.10g} proves only that none is below {bound:.10g}")
-    return bound
+    # ovcore finds weights, each from those before; what they prove is for numpy to say
+    probe = ov.representations.LinearProbe(standardize=False, tol=1e-7, warm_start=True)
+    found = []
+    for task in data.tasks:
+        features = data.features[:, task.dims].astype(np.float64)
+        probe.set_params(C=task.penalty).fit(features, data.target)
+        fit = Fit(probe.coef_, probe.intercept_, probe.n_iter_)
+        loss, bound = loss_of(data, task, fit), bound_by(data, task, fit)
+        if not bound <= loss <= bound * (1 + TIGHT):
+            raise ValueError(f"a loss of {loss:.10g} proves only that none is below {bound:.10g}")
+        found.append(bound)
+    return found
 
 
 def loss_of(data: Probes, task: Task, fit: Fit) -> float:

@@ -60,6 +60,7 @@ GROWTH = {
     "samples": [Case(100, 10**e) for e in range(3, 8)],
 }
 MOST_SECONDS, MOST_BYTES = 20.0, 4e9  # of one call, of one contestant's data, in the curves
+ENOUGH_SECONDS = 10.0  # of a call that is not repeated in another pass
 PATIENCE = 400  # seconds after which a contestant is stopped
 
 
@@ -183,8 +184,11 @@ def in_passes(passes: int, entries: list[Entry], folder: Path) -> list[dict[str,
 
 
 def is_slow(rows: list[dict[str, Any]]) -> bool:
-    """Whether all calls took seconds on one thread: those are steady enough, and not repeated."""
-    return all(row["threads"] == 1 and row.get("rounds") == 1 for row in rows)
+    """Whether all calls took seconds on one thread, or very many: those are not repeated."""
+    return all(
+        row.get("rounds") == 1 and (row["threads"] == 1 or row["seconds"] > ENOUGH_SECONDS)
+        for row in rows
+    )
 
 
 def memory_row(plan: Plan, folder: Path) -> dict[str, Any]:

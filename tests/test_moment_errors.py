@@ -33,6 +33,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "in 3 of 3 dimensions",
     ),
+    "one infinity among many": (
+        lambda: covariance(np.where(np.arange(900).reshape(300, 3) == 16, -np.inf, 1.0)),
+        ValueError,
+        "in 1 of 3 dimensions, first in dimension 1$",
+    ),
     "both infinities": (
         lambda: covariance(np.where(X > 7, np.inf, np.where(X < 2, -np.inf, X)), block_size=1),
         ValueError,

@@ -29,15 +29,13 @@ def test_nearly_equal_dimensions_in_float32(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rounding leaves their second moments without a Cholesky factor."""
-    monkeypatch.setattr(_design, "_SMALL", 0)
     base = rng.normal(size=(400, 1))
     features = (base + 1e-3 * rng.normal(size=(400, 200))).astype(np.float32)
     target = (base[:, 0] + rng.normal(size=400) > 0).astype(int)
-    one = LinearProbe(C=1e6).fit(base.astype(np.float32), target)
+    exact = LinearProbe(C=1e6).fit(features, target)
+    monkeypatch.setattr(_design, "_SMALL", 0)
     probe = LinearProbe(C=1e6).fit(features, target)
-    assert probe.n_iter_ < 60
-    assert probe.loss_ < one.loss_
-    assert np.isfinite(probe.coef_).all()
+    assert probe.loss_ == pytest.approx(exact.loss_, rel=1e-3)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -189,9 +187,12 @@ def test_what_torch_makes_by_default_is_of_no_account(rng: np.random.Generator) 
         labels = LinearProbes([[0, 1], [2, 3], [4]]).fit(features, target).predict(features)
     np.testing.assert_array_equal(probe.coef_, expected.coef_)
     assert isinstance(labels, np.ndarray)
-    with torch.inference_mode():
-        probe = LinearProbe().fit(torch.from_numpy(features), target)
-    np.testing.assert_allclose(probe.coef_, expected.coef_, rtol=1e-9)
+    for setting in (torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16)):
+        with setting:
+            probe = LinearProbe().fit(torch.from_numpy(features), target)
+            logits = probe.predict_logits(torch.from_numpy(features))
+        np.testing.assert_allclose(probe.coef_, expected.coef_, rtol=1e-9)
+        np.testing.assert_allclose(logits, expected.predict_logits(features), rtol=1e-7)
 
 
 def test_squares_out_of_range_are_refused(

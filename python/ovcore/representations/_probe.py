@@ -150,7 +150,8 @@ class LinearProbe(Classifier):
     ) -> Array:
         """W x + b: (N, K) in the features' library, on their device.
 
-        Of two classes the halves of the one output, -z / 2 and z / 2.
+        float32 or float64 by how many features are given, as in fitting. Of two classes the halves
+        of the one output, -z / 2 and z / 2.
 
         Raises:
             ValueError: not fitted; other dimensions than it was fitted on; values not finite.

@@ -27,7 +27,7 @@ STEP = 16
 CURVES_EACH = 4
 """Models of each category that curves are made of: those nearest to the base in accuracy."""
 
-PROBE = representations.LinearProbe(C=1.0, tol=1e-4)
+PROBE = representations.LinearProbe(C=1.0)
 """Settings of all probes here."""
 
 MIXING = ("base", "other", "mixed", "over_base", "over_other", "over_mean", "over_better")
@@ -53,7 +53,7 @@ def feature_rows(
 ) -> FeatureRows:
     """Fits all probes: in each half, on one part of its images, and scores them on the other part.
 
-    The base model is paired with every network in the accuracy band whose features are stored and
+    The store's base model is paired with every network in the accuracy band whose features are stored and
     at least as many as its own, so that all mixtures are equally wide.
     """
     jobs = [
