@@ -178,7 +178,7 @@ def in_passes(passes: int, entries: list[Entry], folder: Path) -> list[dict[str,
     found = [run(entry, folder) for entry in entries]
     for _ in range(passes - 1):
         for i, entry in enumerate(entries):
-            if not is_slow(found[i]):
+            if not (entry.contestant.once or is_slow(found[i])):
                 found[i] = list(map(better, found[i], run(entry, folder)))
     return [row for rows in found for row in rows]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -206,7 +207,18 @@ def test_tiny_and_large_features(rng: np.random.Generator) -> None:
     x, y = related(rng, 40, (6, 4))
     for scale in (1e-30, 1e30):
         assert cka(scale * x, y) == pytest.approx(plain(x, y), rel=1e-9)
-    assert np.isnan(cka(1e-200 * x, y))  # its squares are 0
+    for scale in (1e-45, 1e-200):
+        assert np.isnan(cka(scale * x, y))  # squares of its squares are 0
+
+
+@pytest.mark.parametrize("shape", [(3000, 4), (4, 3000)])
+def test_the_smaller_form_is_in_memory(shape: tuple[int, int], rng: np.random.Generator) -> None:
+    x, y = rng.normal(size=(2, *shape))
+    tracemalloc.start()
+    cka(x, y)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20e6  # 3000 x 3000 numbers take 72 MB
 
 
 X = np.arange(12.0).reshape(4, 3) ** 2

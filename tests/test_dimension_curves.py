@@ -107,8 +107,8 @@ def test_what_is_refused_before_anything_is_fitted(
     given = halves(rng)
     x, target, x_test, test_target = given
     for arguments, options, message in [
-        (given, {"step": 0}, "step and n_random must be at least 1, got 0 and 5"),
-        (given, {"n_random": 0}, "step and n_random must be at least 1, got 256 and 0"),
+        (given, {"step": 0}, "step must be at least 1, got 0"),
+        (given, {"n_random": 0}, "n_random must be at least 1, got 0"),
         (given, {"target_accuracy": 1.1}, "target_accuracy must be between 0 and 1, got 1.1"),
         (given, {"target_accuracy": np.nan}, "target_accuracy must be between 0 and 1, got nan"),
         (given, {"score": "mean"}, "score must be one of sum, cross, max, raw, variance"),

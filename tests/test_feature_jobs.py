@@ -303,6 +303,24 @@ def test_what_is_repeated() -> None:
     assert not is_slow([{"threads": 1, "problem": "cannot run"}])
 
 
+def test_passes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The better of two; but one where one is enough."""
+    script, job = bench("side_by_side"), "covariance"
+    ran: list[str] = []
+
+    def run(entry: Any, _: Path) -> list[dict[str, Any]]:
+        ran.append(entry.contestant.name)
+        return [{"threads": 2, "rounds": 3, "seconds": 9.0 - len(ran), "problem": ""}]
+
+    monkeypatch.setattr(script, "run", run)
+    contestants = [c for c in bench("peers").CONTESTANTS[job] if "numpy" in c.name]
+    entries = [script.Entry(job, c, 2, [case_of(job)], 0.0) for c in contestants]
+    found = script.in_passes(2, entries, tmp_path)
+    product, centred, both = (c.name for c in contestants)
+    assert ran == [product, centred, both, product, centred]
+    assert [row["seconds"] for row in found] == [5.0, 4.0, 6.0]
+
+
 def a_row(job: str, contestant: str, seconds: float, **changes: Any) -> dict[str, Any]:
     row = {
         "job": job, "contestant": contestant, "threads": 2, "problem": "", "seconds": seconds,

@@ -12,6 +12,7 @@ import torch
 from scipy.special import expit
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import cross_val_score
 
 from ovcore.representations import (
     LinearProbe,
@@ -19,7 +20,9 @@ from ovcore.representations import (
     MultilabelProbe,
     ProbeWarning,
     _design,
+    _features,
     _fitting,
+    mean_average_precision,
 )
 from ovcore.representations._objective import Problems
 from plain_probes import problem, scikit_learn
@@ -253,3 +256,38 @@ def test_labels_that_are_refused(rng: np.random.Generator) -> None:
         with pytest.raises((ValueError, TypeError)) as raised:
             probe.fit(features, given, difficult=difficult)
         assert message in str(raised.value)
+
+
+def test_status_is_each_probe_s_own(rng: np.random.Generator) -> None:
+    target = np.arange(300) % 3
+    features = rng.standard_normal((300, 6)) + np.eye(3, 6)[target]
+    far, near = features[:, :1] * 1e3 + rng.standard_normal((300, 1)), features[:, 1:2] * 1e-3
+    uneven = np.hstack([features, far, near])
+    probes = LinearProbes([[0, 1], [6, 7], [2, 3]], C=1e3, standardize=False, max_iter=12)
+    with pytest.warns(ProbeWarning, match="1 of 3 probes had not converged"):
+        probes.fit(uneven, target)
+    assert probes.status_ == ["converged", "max_iter", "converged"]
+
+
+def test_labels_work_with_scikit_learn_s_helpers(rng: np.random.Generator) -> None:
+    features = rng.standard_normal((200, 4))
+    labels = features[:, :2] + 0.3 * rng.standard_normal((200, 2)) > 0
+    probe = MultilabelProbe().fit(features, labels)
+    assert (cross_val_score(MultilabelProbe(), features, labels, scoring="f1_macro") > 0.8).all()
+    assert (cross_val_score(MultilabelProbe(), features, labels) > 0.8).all()
+    logits = probe.predict_logits(features)
+    np.testing.assert_allclose(probe.predict_proba(features), expit(logits), atol=1e-12)
+    found = mean_average_precision(logits, labels).value
+    assert probe.score(features, labels) == found
+
+
+def test_predictions_do_not_depend_on_pieces(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, target = problem(rng, 203, 8, 3)
+    probe, probes = LinearProbe().fit(features, target), LinearProbes(MIXED).fit(features, target)
+    logits, labels = probe.predict_logits(features), probes.predict(features)
+    monkeypatch.setattr(_features, "_PIECE_NUMBERS", 8 * 10)
+    np.testing.assert_allclose(probe.predict_logits(features), logits, atol=1e-12)
+    np.testing.assert_array_equal(probes.predict(features), labels)
+    assert probe.predict_logits(features[:1]).shape == (1, 3)

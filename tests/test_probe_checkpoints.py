@@ -137,3 +137,25 @@ def test_damaged_checkpoints_are_refused(
     path.unlink()
     LinearProbe().fit(features, target, checkpoint=tmp_path)
     assert path.read_bytes() == whole
+
+
+def test_another_split_of_the_same_samples_is_something_else(tmp_path: Path) -> None:
+    features = np.random.default_rng(0).standard_normal((300, 6))
+    target = np.arange(300) % 3
+    LinearProbe(protocol="clip").fit(features, target, checkpoint=tmp_path)  # holds out 60 of 300
+    with pytest.raises(ValueError, match="of other data or settings"):
+        LinearProbe(protocol="clip").fit(
+            features[:240],
+            target[:240],
+            validation=(features[240:], target[240:]),
+            checkpoint=tmp_path,
+        )
+
+
+def test_settings_are_compared_by_value(rng: np.random.Generator, tmp_path: Path) -> None:
+    features, target = problem(rng, 120, 5)
+    first = LinearProbe(C=1, max_iter=500).fit(features, target, checkpoint=tmp_path)
+    again = LinearProbe(C=np.float64(1.0), max_iter=np.int64(500))
+    np.testing.assert_array_equal(
+        again.fit(features, target, checkpoint=tmp_path).coef_, first.coef_
+    )

@@ -65,6 +65,11 @@ def test_each_network_is_there_once_and_as_wide_as_the_base(
     assert (seeds[1.0] == 1).all()
 
 
+def test_the_base_alone_is_the_same_beside_every_partner(rows: features.FeatureRows) -> None:
+    alone = rows.mixing[rows.mixing["rate"] == 1.0]
+    assert (alone.groupby("half")["accuracy"].nunique() == 1).all()
+
+
 def test_curves_end_with_all_dimensions_alike(rows: features.FeatureRows) -> None:
     keys = ["model", "half"]
     last = rows.curves[rows.curves["dims"] == rows.curves.groupby(keys)["dims"].transform("max")]

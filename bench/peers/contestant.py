@@ -25,6 +25,7 @@ class Contestant:
     upper: bool = False  # fills the upper triangle only
     one_thread: bool = False  # has no threads to offer
     several_threads: bool = False  # takes part where there are several: on one it is another's twin
+    once: bool = False  # one pass is enough: far from the fastest, and its calls take seconds
     only: Mapping[str, int] = field(default_factory=dict)  # does so many models or samples only
     work: Callable[[Any], float] | None = None  # of a case, if its time grows not as the amount
     beside: Callable[[Any, int], Mapping[str, float]] | None = None  # (data, threads) -> told too

@@ -15,7 +15,7 @@ from ovcore.representations._features import read_both
 from ovcore.representations._probe import LinearProbe
 from ovcore.representations._probes import LinearProbes
 from ovcore.representations._ranking import rank_features
-from ovcore.representations._rules import settings_of
+from ovcore.representations._rules import at_least_one, settings_of
 from ovcore.representations._targets import positions_of, read_classes
 
 __all__ = ["DimensionCurves", "dims_to_target"]
@@ -107,8 +107,7 @@ def dims_to_target(
     >>> curves.dims, curves.fewest()["diverse"]
     (array([2, 4]), 2.0)
     """
-    if step < 1 or n_random < 1:
-        raise ValueError(f"step and n_random must be at least 1, got {step} and {n_random}")
+    step, n_random = at_least_one(step, "step"), at_least_one(n_random, "n_random")
     if target_accuracy is not None and not 0 <= target_accuracy <= 1:
         raise ValueError(f"target_accuracy must be between 0 and 1, got {target_accuracy}")
     settings_of(probe)

@@ -12,6 +12,7 @@ from ovcore import _arrays
 from ovcore._arrays import Array, Typed
 
 _BLOCK_NUMBERS = 1 << 20
+_PIECE_NUMBERS = 1 << 25
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 _FEW_PRODUCTS = 1 << 30  # computed in float64 whatever features come in: it takes milliseconds
 
@@ -148,6 +149,15 @@ def rows_of(x: Features) -> Iterator[NDArray[np.floating]]:
         step = max(1, _BLOCK_NUMBERS // size)
         for first in range(0, x.n_samples, step):
             yield _arrays.as_numpy(in_type(x, part, slice(first, first + step), x.dtype))
+
+
+def in_pieces(x: Features) -> Iterator[tuple[slice, Features]]:
+    """Ranges of samples and views of them, each a small part of what fits memory."""
+    step = max(1, _PIECE_NUMBERS // x.n_dimensions)
+    for first in range(0, x.n_samples, step):
+        rows = slice(first, min(first + step, x.n_samples))
+        parts = [part._replace(values=part.values[rows]) for part in x.parts]
+        yield rows, x._replace(parts=parts, n_samples=rows.stop - rows.start)
 
 
 def take(x: Features, rows: NDArray[np.int64]) -> Features:

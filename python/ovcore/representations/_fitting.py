@@ -20,7 +20,7 @@ from ovcore.representations._design import (
     on_one_thread,
     scaling_of,
 )
-from ovcore.representations._features import Features
+from ovcore.representations._features import Features, in_pieces
 from ovcore.representations._minimize import Preconditioner, Solution, minimize
 from ovcore.representations._objective import Problems
 from ovcore.representations._targets import Target
@@ -60,17 +60,23 @@ class Fitted:
     def logits(self, x: Features, workers: int | None) -> Tensor:
         """(N, K) of the only probe."""
         (weights,) = self.weights
-        return logits_of(design_of(computed_in(x), self.scaling, workers=workers), weights)
+        pieces = [
+            logits_of(design_of(piece, self.scaling, workers=workers), weights)
+            for _, piece in in_pieces(computed_in(x))
+        ]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def best_positions(self, x: Features, workers: int | None) -> NDArray[np.int64]:
         """(S, N) positions of the classes that each probe's logits are largest for."""
-        design = design_of(computed_in(x), self.scaling, workers=workers)
         found = np.empty((len(self.subsets), x.n_samples), np.int64)
-        for group in groups(self.subsets, design):
-            chosen = [self.subsets[s] for s in group]
-            weights = torch.stack([self.weights[s] for s in group]).to(design.device)
-            with _threads_for(weights.shape[:2].numel() * len(design), weights.shape[2]):
-                found[group] = best_positions(gather(design, chosen), weights).cpu().numpy()
+        for rows, piece in in_pieces(computed_in(x)):
+            design = design_of(piece, self.scaling, workers=workers)
+            for group in groups(self.subsets, design):
+                chosen = [self.subsets[s] for s in group]
+                weights = torch.stack([self.weights[s] for s in group]).to(design.device)
+                with _threads_for(weights.shape[:2].numel() * len(design), weights.shape[2]):
+                    best = best_positions(gather(design, chosen), weights)
+                found[group, rows] = best.cpu().numpy()
         return found
 
 
@@ -110,7 +116,7 @@ def fit_subsets(
         [solution.weights[i] for solution, i in ordered],
         np.array([float(solution.objective[i]) for solution, i in ordered]),
         np.array([solution.n_iter for solution, _ in ordered]),
-        [solution.status for solution, _ in ordered],
+        [solution.status[i] for solution, i in ordered],
     )
 
 

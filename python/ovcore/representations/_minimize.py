@@ -24,7 +24,7 @@ class Solution(NamedTuple):
     weights: Tensor  # (B, D + 1, K) float64, the intercept last
     objective: Tensor  # (B,) (sum of losses + lambda / 2 |weights|^2) / N
     n_iter: int
-    status: str  # "converged", "at_precision" or "max_iter"
+    status: list[str]  # B of "converged", "at_precision" or "max_iter"
 
 
 class _Done(Exception):
@@ -106,7 +106,7 @@ def minimize(
     while search.status == "max_iter" and n_iter < max_iter:
         left = max_iter - n_iter
         n_iter += search.run(left if n_iter else min(left, _FIRST_LOOK))
-    return Solution(search.weights, search.each, n_iter, search.status)
+    return Solution(search.weights, search.each, n_iter, search.status_of_each())
 
 
 class _Search:
@@ -125,6 +125,7 @@ class _Search:
         self.tol, self.on_step = tol, on_step
         self.weights, self.each = start, torch.full_like(ridge, torch.inf)
         self.value, self.idle, self.status = float("inf"), 0, "max_iter"
+        self.met = torch.zeros_like(ridge, dtype=torch.bool)
         self.least_progress = 0.01 * torch.finfo(problems.features.dtype).eps
 
     def run(self, max_iter: int) -> int:
@@ -144,6 +145,10 @@ class _Search:
             optimizer.step(lambda: self._evaluate(u))  # type: ignore[no-untyped-call]
         return max(1, int(optimizer.state[u].get("n_iter", 0)))
 
+    def status_of_each(self) -> list[str]:
+        """Some can have converged where others had not."""
+        return ["converged" if met else self.status for met in self.met.tolist()]
+
     @torch.no_grad()
     def _evaluate(self, u: Tensor) -> float:
         weights = self.preconditioner.weights(u.detach())
@@ -154,11 +159,12 @@ class _Search:
         each = loss + 0.5 * self.ridge * penalized.square().sum((1, 2))
         each /= self.problems.n_samples
         value = float(each.sum())
-        converged = float(gradient.abs().max()) <= self.tol
+        met = gradient.abs().amax((1, 2)) <= self.tol
+        converged = bool(met.all())
         progress = value < self.value * (1 - self.least_progress)
         self.idle = 0 if progress else self.idle + 1
         if value < self.value or converged:
-            self.value, self.weights, self.each = value, weights, each
+            self.value, self.weights, self.each, self.met = value, weights, each, met
         if converged or self.idle >= _PATIENCE:
             self.status = "converged" if converged else "at_precision"
             raise _Done

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ovcore import _arrays
 from ovcore._arrays import Array
 from ovcore._estimator import Classifier
 from ovcore.representations._features import read_features
+from ovcore.representations._precision import mean_average_precision
 from ovcore.representations._rules import read_for, ridge_of, rules_of, warn_of
 from ovcore.representations._targets import read_multilabel
 
@@ -32,6 +35,7 @@ class MultilabelProbe(Classifier):
         workers: see there.
 
     Attributes:
+        classes_: (K,) 0 to K - 1.
         coef_: (K, D) weights for features as they are given.
         intercept_: (K,).
         loss_: what was minimised, summed over labels and divided by N.
@@ -89,6 +93,7 @@ class MultilabelProbe(Classifier):
         rules, ridge = rules_of(self), ridge_of(self.C)
         with _design.threads(self.workers):
             self._probe = _fitting.fit_subsets(x, target, [None], ridge, rules)
+        self.classes_ = np.arange(target.n_outputs)
         self.coef_, self.intercept_ = self._probe.coefficients(0)
         self.loss_, self.n_iter_ = float(self._probe.loss[0]), int(self._probe.n_iter[0])
         self.status_, self.n_features_in_ = self._probe.status[0], x.n_dimensions
@@ -110,6 +115,26 @@ class MultilabelProbe(Classifier):
         with _design.threads(self.workers):
             logits = self._probe.logits(x, self.workers)
         return _arrays.from_torch(logits, x.library)
+
+    def predict_proba(
+        self,
+        X: Array | Sequence[Array],  # (N, D) floating, or M arrays (N, D_m) side by side
+    ) -> Array:
+        """Probability of each label, 1 / (1 + exp(-z)): (N, K), as :meth:`predict_logits`."""
+        logits = self.predict_logits(X)
+        xp = _arrays.namespace(_arrays.library_of(logits))
+        return 0.5 * (1 + xp.tanh(0.5 * logits))  # does not overflow
+
+    def score(
+        self,
+        X: Array | Sequence[Array],  # (N, D) floating, or M arrays (N, D_m) side by side
+        Y: Array,  # (N, K) truth values
+        *,
+        difficult: Array | None = None,  # (N, K) likewise
+    ) -> float:
+        """Mean average precision at 11 points; see :func:`mean_average_precision`."""
+        logits = _arrays.as_numpy(self.predict_logits(X))
+        return mean_average_precision(logits, Y, difficult=difficult).value
 
     def predict(
         self,

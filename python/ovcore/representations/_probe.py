@@ -33,7 +33,8 @@ class LinearProbe(Classifier):
     which coefficients agree at the same C. L-BFGS with a strong Wolfe line search (torch), analytic
     gradient, and the features' second moments as preconditioner; logits of a block of samples alone
     are in memory. It runs where the features are, CPU or GPU, in float64 where they are that or
-    few (up to 4 million numbers), otherwise in float32 with float64 sums, on one standardised copy.
+    few (up to 4 million numbers), otherwise in float32 with float64 sums, on one standardised copy;
+    a protocol holds a second copy of them.
 
     Args:
         C: inverse penalty 1 / lambda on the sum of losses; ignored under a protocol.
@@ -249,6 +250,7 @@ class LinearProbe(Classifier):
     def _checkpoint(
         self, folder: str | os.PathLike[str], split: Split | None, x: Features, target: Target
     ) -> Checkpoint:
-        rules = {k: v for k, v in self.get_params().items() if k not in ("workers", "warm_start")}
-        n_trained = None if split is None else split.training[0].n_samples
-        return Checkpoint(folder, [sorted(rules.items()), n_trained, target.values, x])
+        rules = rules_of(self)._replace(workers=None)
+        if split is None:
+            return Checkpoint(folder, [rules, ridge_of(self.C), target.values, x])
+        return Checkpoint(folder, [rules, self.protocol, *split.training, *split.held])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import operator
 import sys
 import warnings
 from collections.abc import Sequence
@@ -29,11 +30,12 @@ def ridge_of(C: Any) -> float:
 
 def settings_of(probe: Any | None) -> tuple[float, Rules]:
     """The penalty and the rules of many probes, from one that shows them."""
-    if probe is None:
-        from ovcore.representations._probe import LinearProbe
+    from ovcore.representations._probe import LinearProbe
 
-        probe = LinearProbe()
-    if getattr(probe, "protocol", None) is not None:
+    probe = LinearProbe() if probe is None else probe
+    if not isinstance(probe, LinearProbe):
+        raise TypeError(f"probe must be a LinearProbe, got {probe!r}")
+    if probe.protocol is not None:
         raise ValueError(f"probe must have one C for all, got protocol {probe.protocol!r}")
     return ridge_of(probe.C), rules_of(probe)
 
@@ -44,9 +46,19 @@ def rules_of(probe: Any) -> Rules:
 
     if not 0 < probe.tol < 1:
         raise ValueError(f"tol must be between 0 and 1, got {probe.tol!r}")
-    if probe.max_iter < 1:
-        raise ValueError(f"max_iter must be at least 1, got {probe.max_iter!r}")
-    return Rules(bool(probe.standardize), float(probe.tol), int(probe.max_iter), probe.workers)
+    max_iter = at_least_one(probe.max_iter, "max_iter")
+    return Rules(bool(probe.standardize), float(probe.tol), max_iter, probe.workers)
+
+
+def at_least_one(given: Any, name: str) -> int:
+    """A count."""
+    try:
+        count = operator.index(given)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {given!r}") from None
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, got {count}")
+    return count
 
 
 def read_for(probe: Any, features: Array | Sequence[Array], name: str) -> Features:

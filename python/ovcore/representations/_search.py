@@ -93,7 +93,7 @@ def fit_one(
         [solution.weights[0]],
         solution.objective.cpu().numpy(),
         np.array([solution.n_iter]),
-        [solution.status],
+        solution.status,
     )
 
 
@@ -125,7 +125,7 @@ class _One:
         saved = None if self._checkpoint is None else self._checkpoint.load(name)
         if saved is not None and "status" in saved:
             weights, objective = self._tensor(saved["weights"]), self._tensor(saved["objective"])
-            return Solution(weights, objective, int(saved["n_iter"]), str(saved["status"]))
+            return Solution(weights, objective, int(saved["n_iter"]), [str(saved["status"])])
         if saved is not None:
             start = self._tensor(saved["weights"])
         found = _fitting.fit(
@@ -142,7 +142,7 @@ class _One:
                 weights=found.weights.cpu().numpy(),
                 objective=found.objective.cpu().numpy(),
                 n_iter=found.n_iter,
-                status=found.status,
+                status=found.status[0],
             )
         return found
 

@@ -44,7 +44,7 @@ class StackedGeneralization:
 
     Attributes:
         scores: (M, M) float64 on the test samples: of each model alone on the diagonal, of a pair
-            elsewhere; NaN for pairs that were not asked for.
+            elsewhere; NaN for pairs that were not asked for, and where no label has a positive.
         metric: "accuracy", or "mean average precision" of several labels a sample.
     """
 
@@ -163,18 +163,18 @@ def _scored(
         left = [pair for pair in asked if pair not in kept.scores]
         ranges = [np.arange(start, stop) for _, start, stop in x.placed()]
         subsets = [np.concatenate([ranges[m] for m in sorted({*pair})]) for pair in left]
-        status: list[str] = []
+        done = 0
         for group, solution in _fitting.fit_groups(design, target, subsets, ridge, rules):
             found = {
                 left[s]: score(_fitting.gather(test, [subsets[s]])[0], weights)
                 for s, weights in zip(group, solution.weights, strict=True)
             }
-            kept.add(found)
-            status += [solution.status] * len(group)
+            kept.add(found, solution.status)
             yield from found.items()
+            done += len(group)
             if shown is not None:
-                shown(len(status), len(left))
-        warn_of(status, rules.max_iter)
+                shown(done, len(left))
+        warn_of([kept.status[pair] for pair in asked], rules.max_iter)
 
 
 class _Kept:
@@ -184,15 +184,21 @@ class _Kept:
         self._checkpoint = None if folder is None else Checkpoint(folder, of)
         saved = None if self._checkpoint is None else self._checkpoint.load("pairs")
         self.scores: dict[tuple[int, int], float] = {}
+        self.status: dict[tuple[int, int], str] = {}
         if saved is not None:
-            pairs = (tuple(pair) for pair in saved["pairs"].tolist())
+            pairs = [(i, j) for i, j in saved["pairs"].tolist()]
             self.scores = dict(zip(pairs, saved["scores"].tolist(), strict=True))
+            self.status = dict(zip(pairs, saved["status"].tolist(), strict=True))
 
-    def add(self, found: dict[tuple[int, int], float]) -> None:
+    def add(self, found: dict[tuple[int, int], float], status: list[str]) -> None:
         self.scores |= found
+        self.status |= dict(zip(found, status, strict=True))
         if self._checkpoint is not None:
             self._checkpoint.save(
-                "pairs", pairs=list(self.scores), scores=list(self.scores.values())
+                "pairs",
+                pairs=list(self.scores),
+                scores=list(self.scores.values()),
+                status=list(self.status.values()),
             )
 
 

@@ -89,7 +89,9 @@ def curves(rows: pd.DataFrame, category: str) -> go.Figure:
             hovertemplate="%{x} dimensions: %{y:.1%}<extra>" + name + "</extra>",
         )
     if len(mine):
-        figure.add_hline(y=mine["target"].mean(), line={"color": "#999999", "width": 1})
+        figure.add_hline(
+            y=mine.drop_duplicates(pairs)["target"].mean(), line={"color": "#999999", "width": 1}
+        )
     figure.update_yaxes(tickformat=".0%")
     return figure
 

@@ -53,8 +53,8 @@ def feature_rows(
 ) -> FeatureRows:
     """Fits all probes: in each half, on one part of its images, and scores them on the other part.
 
-    The store's base model is paired with every network in the accuracy band whose features are stored and
-    at least as many as its own, so that all mixtures are equally wide.
+    The store's base model is paired with every network in the accuracy band whose features are
+    stored and at least as many as its own, so that all mixtures are equally wide.
     """
     jobs = [
         (number, split.test, fold, partner, curved)
