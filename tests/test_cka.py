@@ -250,3 +250,20 @@ def test_refused(name: str) -> None:
     with pytest.raises(error, match=message):
         call()
     assert cka(X[:2], X[:2] * 3, unbiased=False) == pytest.approx(1)
+
+
+def test_wide_features_in_float32_keep_their_digits(rng: np.random.Generator) -> None:
+    x, y = (rng.standard_normal((32, 20_000)).astype(np.float32) for _ in range(2))
+    assert cka(x, y) == pytest.approx(cka(x.astype(np.float64), y.astype(np.float64)), abs=1e-9)
+
+
+@pytest.mark.parametrize("kept", [0, 1 << 20], ids=["anew", "kept"])
+def test_gram_matrices_are_kept_where_there_is_room(
+    kept: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ovcore.representations import _cka
+
+    models = [rng.standard_normal((10, 40)) for _ in range(4)]
+    whole = cka(models)
+    monkeypatch.setattr(_cka, "_KEPT_NUMBERS", kept)
+    np.testing.assert_allclose(cka(models), whole, atol=1e-12)

@@ -16,6 +16,7 @@ import torch
 
 from fake_cupy import FakeCupy
 from on_gpu import Producer
+from ovcore import _arrays
 from ovcore._arrays import Typed
 from ovcore.representations import (
     Moments,
@@ -30,12 +31,17 @@ from ovcore.representations import (
 from test_real_gpu_features import CALLS, SCORES
 
 
+def only_for_kernels(_: Any, name: str) -> None:
+    raise AssertionError(f"{name} became a view that knows no arithmetic")
+
+
 @pytest.fixture(params=["torch", "cupy"])
 def put(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Gives arrays to a library whose arrays take the path of a GPU."""
     if request.param == "cupy":
         cupy = FakeCupy("cupy")
         monkeypatch.setitem(sys.modules, "cupy", cupy)
+        monkeypatch.setattr(_arrays, "_view_on_gpu", only_for_kernels)
         return cupy.asarray
 
     def read_part(part: torch.Tensor, _: str) -> Typed:

@@ -207,7 +207,6 @@ def test_too_large_for_float32(
             lambda x: covariance(x, backend=backend),
             lambda x: covariance(x, x[:, :3], backend=backend),
             lambda x: cka(x, x, backend=backend),
-            lambda x: cka(x[:10], x[:10], backend=backend),
         ):
             with pytest.raises(ValueError, match="features are too large: "):
                 call(given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,22 @@ def test_older_torch_has_one_setting(monkeypatch: pytest.MonkeyPatch) -> None:
         assert older.precision == "highest"
         raise RuntimeError("stop")
     assert older.precision == "medium"
+
+
+def test_threads_share_torch_s_precision_and_give_it_back() -> None:
+    library, started, done = "torch", threading.Event(), threading.Event()
+    asked = torch.backends.mkldnn.matmul.fp32_precision
+
+    def other() -> None:
+        with _products.full_precision(library):
+            started.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=other)
+    with _products.full_precision(library):
+        thread.start()
+        started.wait(10)
+    assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"  # the other still computes
+    done.set()
+    thread.join()
+    assert torch.backends.mkldnn.matmul.fp32_precision == asked

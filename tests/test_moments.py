@@ -275,3 +275,28 @@ def test_moments_of_their_own(library: str, rng: np.random.Generator) -> None:
     assert errors(total.covariance(ddof=0), np.asarray(x), ddof=0).max() < 1e-12
     assert repr(total) == "Moments(180 samples, 5 x 5)"
     assert repr(Moments()) == "Moments(0 samples)"
+
+
+def test_samples_that_come_round_in_turn_cost_no_digits(rng: np.random.Generator) -> None:
+    """A mean taken of every so many-th sample would be that of one class."""
+    centers = 5 * rng.standard_normal((10, 112))
+    features = centers[np.arange(96_000) % 10] + rng.standard_normal((96_000, 112))
+    exact = np.cov(features.astype(np.float32).T.astype(np.float64))
+    scale = np.sqrt(np.outer(exact.diagonal(), exact.diagonal()))
+    error = abs(covariance(features.astype(np.float32)) - exact) / scale
+    assert error.max() < 3e-7
+
+
+@pytest.mark.parametrize("size", [1e-80, 1e80])
+def test_correlations_of_any_size(size: float, rng: np.random.Generator) -> None:
+    features = rng.standard_normal((50, 4))
+    found = Moments.from_features(features * size).correlation()
+    np.testing.assert_allclose(found, np.corrcoef(features.T), atol=1e-12)
+
+
+def test_moments_survive_being_stored_piece_by_piece(rng: np.random.Generator) -> None:
+    moments = Moments.from_features(rng.standard_normal((50, 4)))
+    moments.other_mean = moments.mean.copy()  # as joblib restores it
+    assert moments.variance().shape == (4,)
+    moments += moments.copy()
+    assert moments.n_samples == 100

@@ -283,3 +283,10 @@ def test_seeds_choose_every_dimension_as_often() -> None:
     assert abs(often[8:] - 133).max() < 47
     pairs = [(0 in draw, 8 in draw) for draw in draws]
     assert abs(np.corrcoef(np.transpose(pairs))[0, 1]) < 0.25  # one model's choice tells nothing
+
+
+@pytest.mark.parametrize("score", ["sum", "cross", "max", "raw", "variance"])
+def test_twins_keep_their_order(score: str, rng: np.random.Generator) -> None:
+    features = rng.standard_normal((200, 37))
+    place = np.argsort(rank_features([features, features], score=score).order)
+    assert (place[:37] < place[37:]).all()

@@ -235,7 +235,7 @@ def integers(array: Array, name: str) -> NDArray[np.integer[Any]]:
     return values
 
 
-def widen(array: Typed, rows: slice = slice(None)) -> NDArray[np.floating[Any]]:
+def widen(array: Typed, rows: slice | NDArray[np.int64] = slice(None)) -> NDArray[np.floating[Any]]:
     """Those rows in float32 or float64; 16-bit floats are copied, others are not.
 
     Raises:

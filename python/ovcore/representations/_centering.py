@@ -116,11 +116,13 @@ def _pilot(side: Features) -> NDArray[np.floating]:
     An eighth at either end is left out, so that one far sample among many moves nothing. A
     dimension that is the same in all samples gets its value to the bit: nothing of it is left.
     """
-    step = max(1, side.n_samples // _PILOT_ROWS)
+    # One row of each of so many ranges, at no fixed distance: labels often come round in turn.
+    edges = np.linspace(0, side.n_samples, min(side.n_samples, _PILOT_ROWS) + 1).astype(np.int64)
+    rows = np.random.default_rng(0).integers(edges[:-1], edges[1:])
     pieces = []
     with np.errstate(invalid="ignore", over="ignore"):  # refused in the end
         for part in side.parts:
-            some = _arrays.as_numpy(in_type(side, part, slice(None, None, step), "float64"))
+            some = _arrays.as_numpy(in_type(side, part, rows, "float64"))
             ends = len(some) // 8
             some = np.sort(np.ascontiguousarray(some), axis=0)[ends : len(some) - ends]
             pieces.append(some[0] + (some - some[0]).mean(axis=0))

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ovcore import _arrays, _progress
 from ovcore._arrays import Array
-from ovcore.representations import _products
 from ovcore.representations._centering import Centering
 from ovcore.representations._features import Features, read_features, side_by_side
 from ovcore.representations._moments import Moments
@@ -19,6 +18,7 @@ from ovcore.representations._moments import Moments
 __all__ = ["cka"]
 
 _GRAM_NUMBERS = 1 << 24  # of features centred at once where samples are fewer than dimensions
+_KEPT_NUMBERS = 1 << 27  # of all models' Gram matrices, which more would be made anew for: 1 GB
 
 
 def cka(
@@ -39,11 +39,11 @@ def cka(
                       - 2 / (N - 2) sum_i (K~ 1)_i (L~ 1)_i] / (N (N - 3))
 
     with K~ = K without its diagonal. ``unbiased=False`` is |X^T Y|^2 / (|X^T X| |Y^T Y|) of centred
-    features (Kornblith et al., 2019). Streamed: neither N x N nor a centred copy is in memory; what
-    is kept is D x D'.
+    features (Kornblith et al., 2019). Streamed: no centred copy is in memory; what is kept is D x
+    D', or N x N where that is smaller, of all models up to 1 GB.
 
     Args:
-        features: one model's, or M models'.
+        features: M models'; with ``other`` one's, or several side by side.
         other: another's; with it the alignment of the two is returned.
         unbiased: which estimator.
         backend: see :meth:`Moments.from_features`.
@@ -75,8 +75,12 @@ def cka(
     least = 4 if unbiased else 2
     if models[0].n_samples < least:
         raise ValueError(f"cka needs at least {least} samples, got {models[0].n_samples}")
+    keep = len(models) * models[0].n_samples ** 2 <= _KEPT_NUMBERS
     found = _alignments(
-        [_Model(model, name, backend, workers) for model, name in zip(models, names, strict=True)],
+        [
+            _Model(model, name, backend, workers, keep)
+            for model, name in zip(models, names, strict=True)
+        ],
         unbiased,
     )
     if other is not None:
@@ -119,22 +123,30 @@ class _Model:
     """One model's centred features, and what of them every pair needs."""
 
     def __init__(
-        self, features: Features, name: str, backend: str | None, workers: int | None
+        self,
+        features: Features,
+        name: str,
+        backend: str | None,
+        workers: int | None,
+        keep: bool,
     ) -> None:
         self._features, self._options = features, (backend, workers)
+        self._keep, self._kept = keep, None
         centering = self._centering(features)
         for _ in centering:
             pass
         centering.left([name])  # refuses what is not finite
         (mean,) = centering.means()
-        self._pilot = _arrays.as_numpy(mean).astype(features.dtype)
+        self._mean = _arrays.as_numpy(mean)
+        # Off the diagonal little is left of K: norms and Gram matrices take float64.
+        self._wide = features._replace(dtype="float64")
 
     @functools.cached_property
     def norms(self) -> NDArray[np.float64]:
         """(N,) squared lengths of samples: the diagonal of K."""
-        blocks = self._centering(self._features, pilots=[self._pilot])
+        blocks = self._centering(self._wide, pilots=[self._mean])
         lengths = [_arrays.as_numpy((block * block).sum(1)) for (block,) in blocks]
-        return np.concatenate(lengths).astype(np.float64)
+        return np.concatenate(lengths)
 
     def squared_product(self, other: _Model) -> float:
         """|X^T Y|^2, the sum of all entries of K times those of L; the smaller of the two forms."""
@@ -148,7 +160,9 @@ class _Model:
 
     def _gram(self) -> Array:
         """(N, N) K, a range of dimensions at a time."""
-        x = self._features
+        if self._kept is not None:
+            return self._kept
+        x = self._wide
         total = _arrays.zeros((x.n_samples, x.n_samples), "float64", x.library)
         step = max(1, _GRAM_NUMBERS // x.n_samples)
         for part, start, stop in x.placed():
@@ -156,11 +170,10 @@ class _Model:
                 last = min(first + step, stop)
                 some = part._replace(values=part.values[:, first - start : last - start])
                 some_features = x._replace(parts=[some], sizes=(last - first,))
-                pilots = [self._pilot[first:last]]
-                centering = self._centering(some_features, pilots=pilots, whole=True)
-                with _products.full_precision(x.library):
-                    for (block,) in centering:
-                        total += block @ block.T
+                pilots = [self._mean[first:last]]
+                for (block,) in self._centering(some_features, pilots=pilots, whole=True):
+                    total += block @ block.T
+        self._kept = total if self._keep else None
         return total
 
     def _centering(

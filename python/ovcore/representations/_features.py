@@ -136,10 +136,11 @@ def side_by_side(sides: list[Features], names: list[str]) -> list[Features]:
     return [side._replace(dtype="float64") if wide else side for side in sides]
 
 
-def in_type(features: Features, part: Typed, rows: slice, dtype: str) -> Array:
+def in_type(features: Features, part: Typed, rows: slice | NDArray[np.int64], dtype: str) -> Array:
     """Those rows of a part in another element type."""
     if features.on_gpu:
-        return _arrays.convert(part.values[rows], dtype)
+        chosen = rows if isinstance(rows, slice) else _arrays.in_library(rows, features.library)
+        return _arrays.convert(part.values[chosen], dtype)
     return _arrays.widen(part, rows).astype(dtype, copy=False)
 
 
@@ -162,7 +163,8 @@ def in_pieces(x: Features) -> Iterator[tuple[slice, Features]]:
 
 def take(x: Features, rows: NDArray[np.int64]) -> Features:
     """A copy of some samples."""
-    parts = [part._replace(values=part.values[rows]) for part in x.parts]
+    chosen = _arrays.in_library(rows, x.library) if x.on_gpu else rows
+    parts = [part._replace(values=part.values[chosen]) for part in x.parts]
     return x._replace(parts=parts, n_samples=len(rows))
 
 

@@ -19,7 +19,7 @@ def mix_features(
     rate: float,
     seed: int = 0,
 ) -> Array:
-    """A random share of one model's dimensions beside one of another's, as wide as the base.
+    """A random share of one model's dimensions beside one of another's, no wider than the base.
 
     round(rate D) dimensions of the base and round((1 - rate) D') of the other, but never more than
     D in all (Gontijo-Lopes, Dauphin and Cubuk, 2022, Fig. 6, left and centre). A linear probe on

@@ -48,6 +48,7 @@ class Moments:
         self.mean: Array = None
         self.other_mean: Array = None
         self.comoment: Array = None
+        self._is_of_one = True
 
     @classmethod
     def from_features(
@@ -109,6 +110,7 @@ class Moments:
                 raise ValueError(f"features are too large: their squares overflow {rows.dtype}")
         found = cls()
         found.n_samples, found.sizes, found.comoment = rows.n_samples, rows.sizes, comoment
+        found._is_of_one = rows is columns
         found.mean, *others = centering.means()
         found.other_mean = others[0] if others else found.mean
         return found
@@ -116,7 +118,7 @@ class Moments:
     @property
     def is_of_one(self) -> bool:
         """Whether rows and columns of the matrix are the same features."""
-        return self.mean is self.other_mean
+        return self._is_of_one
 
     def __iadd__(self, more: Moments) -> Moments:
         if not isinstance(more, Moments):
@@ -185,10 +187,11 @@ class Moments:
         self._refuse_unless_of_one("correlation")
         xp = _arrays.namespace(self._library())
         squares = xp.diagonal(self.comoment)
-        scale = xp.where(squares > 0, squares, np.inf)
+        scale = xp.sqrt(xp.where(squares > 0, squares, np.inf))
         found = scale[:, None] * scale
-        xp.sqrt(found, out=found)
         xp.divide(self.comoment, found, out=found)
+        for i, square in enumerate(_arrays.as_numpy(squares).tolist()):
+            found[i, i] = float(square > 0)
         return xp.clip(found, -1, 1, out=found)  # rounding can pass 1
 
     def _library(self) -> str:
@@ -224,8 +227,8 @@ def covariance(
     Streamed: only a block of samples is widened and centred at a time. float64 throughout where any
     of the features are or where it takes milliseconds (up to 2^30 products), otherwise multiplied
     in float32 and summed over at most 16,384 samples before float64 takes over. Measured against
-    sqrt(C_ii C_jj), errors are about 1e-14, or a few 1e-7; in float32 up to 4e-6 along the diagonal
-    where one value fills half of a dimension, as behind a ReLU.
+    sqrt(C_ii C_jj), errors are about 1e-14, or a few 1e-7; in float32 up to 1e-5 along the diagonal
+    where one value fills half of a dimension, as behind a ReLU, or a few are far from the rest.
 
     Args:
         features: of one model, or of several side by side.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,28 +62,51 @@ def add_outer(matrix: Array, u: Array, v: Array) -> None:
         matrix[rows] += u[rows, None] * v
 
 
+_settings = threading.Lock()
+_depth = 0  # calls of full_precision that are under way, on any thread
+_asked: list[tuple[Any, str]] = []  # what torch was set to before the first of them
+
+
 @contextlib.contextmanager
 def full_precision(library: str) -> Iterator[None]:
     """While it lasts, torch multiplies float32 as float32, whatever faster form was allowed."""
     if not library.startswith("torch"):
         yield
         return
+    global _depth
     torch = _arrays.namespace(library)
     with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-        if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # before torch 2.9
-            allowed = torch.get_float32_matmul_precision()
-            torch.set_float32_matmul_precision("highest")
-            try:
-                yield
-            finally:
-                torch.set_float32_matmul_precision(allowed)
-            return
-        forms = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
-        before = [form.fp32_precision for form in forms]
+        with _settings:
+            if _depth == 0:
+                _asked[:] = _ask_for_full_precision(torch)
+            _depth += 1
         try:
-            for form in forms:
-                form.fp32_precision = "ieee"
             yield
         finally:
-            for form, precision in zip(forms, before, strict=True):
-                form.fp32_precision = precision
+            with _settings:
+                _depth -= 1
+                if _depth == 0:
+                    _restore(torch)
+
+
+def _ask_for_full_precision(torch: Any) -> list[tuple[Any, str]]:
+    """Sets it for the process, which is all that torch offers; returns what was set before."""
+    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # before torch 2.9
+        before = [(None, torch.get_float32_matmul_precision())]
+        torch.set_float32_matmul_precision("highest")
+        return before
+    forms = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    found = [(form, form.fp32_precision) for form in forms]
+    for form in forms:
+        form.fp32_precision = "ieee"
+    return found
+
+
+def _restore(torch: Any) -> None:
+    for form, precision in _asked:
+        if form is None:
+            torch.set_float32_matmul_precision(precision)
+            continue
+        form.fp32_precision = "none"  # what torch.backends.fp32_precision says, whenever it changes
+        if form.fp32_precision != precision:
+            form.fp32_precision = precision

@@ -24,7 +24,7 @@ class FeatureRanking:
 
     Attributes:
         order: (D,) int64, all dimensions: those that share least with others first, equal ones in
-            the order they came in, constant ones last.
+            the order they came in (to 12 digits of the largest score), constant ones last.
         scores: (D,) float64, what they were ranked by; NaN for constant ones.
         score: the reduction: one of "sum", "cross", "max", "raw", "variance".
         n_constant: number of constant dimensions.
@@ -98,7 +98,7 @@ def rank_features(
     scores = variance if score == "variance" else _of_rows(moments, score)
     varies = variance > 0
     scores = np.where(varies, scores, np.nan)
-    order = np.argsort(np.where(varies, scores, np.inf), kind="stable")
+    order = np.argsort(np.where(varies, _without_noise(scores), np.inf), kind="stable")
     library = _arrays.library_of(moments.comoment)
     return FeatureRanking(
         order=_arrays.in_library(order.astype(np.int64), library),
@@ -114,6 +114,12 @@ def _beside(features: Array | Sequence[Array], other: Array) -> list[Array]:
     sides = [read_features(features), read_features(other, "other")]
     side_by_side(sides, ["features", "other"])
     return [*features, other] if are_several(features) else [features, other]
+
+
+def _without_noise(scores: np.ndarray) -> np.ndarray:
+    """Scores to 12 digits of the largest: equal dimensions' sums run in other orders."""
+    largest = np.nanmax(scores, initial=0.0)
+    return np.round(scores / largest, 12) if largest > 0 else scores
 
 
 def _of_rows(moments: Moments, score: str) -> np.ndarray:
