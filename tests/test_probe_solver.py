@@ -43,7 +43,7 @@ def test_separable_classes_at_a_small_penalty(n_classes: int, rng: np.random.Gen
     """Losses below 1e-8 a sample count as well."""
     x = rng.normal(size=(300, 8))
     target = (x @ rng.normal(size=(8, n_classes))).argmax(1)
-    probe = LinearProbe(C=1e6, tol=1e-9, standardize=False).fit(x, target)
+    probe = LinearProbe(C=1e6, tol=1e-9, max_iter=5000, standardize=False).fit(x, target)
     of_own = objective(x, target, probe.coef_, probe.intercept_, 1e6)
     assert probe.loss_ * 300 == pytest.approx(of_own, rel=1e-10)
     assert of_own == pytest.approx(objective(x, target, *scikit_learn(x, target, 1e6), 1e6), 1e-6)
