@@ -108,6 +108,7 @@ def fast_products(request: pytest.FixtureRequest) -> Iterator[None]:
         else:
             stack.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
         yield
+    torch.set_float32_matmul_precision("highest")
     for form, precision in zip(MATMUL, before, strict=True):
         form.fp32_precision = precision
 
