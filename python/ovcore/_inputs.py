@@ -60,6 +60,7 @@ def read(
         TypeError: an element type that is neither floating nor integer, or not the one expected.
         ValueError: a wrong shape, no model, no sample, mixed devices, a target out of range.
     """
+    data = _outputs_of(data)
     _refuse_mixed_devices(data, name, target)
     arrays = _split(data, name)
     labels = _read_target(target)
@@ -73,6 +74,7 @@ def read_predictions(
     data: Array | TopK | Sequence[Array | TopK], *, name: str = "preds_or_logits"
 ) -> Logits | Preds:
     """Like :func:`read` where nobody asks what is right: every target reads 0."""
+    data = _outputs_of(data)
     _refuse_mixed_devices(data, name)
     arrays = _split(data, name)
     return _read(arrays, np.zeros(_shape_of(arrays, name)[0], np.int64), None, name)
@@ -96,6 +98,7 @@ def read_scores(
 
     Without a target every one reads 0.
     """
+    logits = _outputs_of(logits)
     arrays = _split(logits, name)
     if target is None:
         inputs = read_predictions(logits, name=name)
@@ -108,6 +111,13 @@ def read_scores(
             "got predicted classes, which have no confidence"
         )
     return inputs, stored
+
+
+def are_stored(data: Array | TopK | Sequence[Array | TopK]) -> bool:
+    """Whether these are stored top-k outputs of all models."""
+    data = _outputs_of(data)
+    parts = data if isinstance(data, list | tuple) else [data]
+    return all(isinstance(part, TopK) for part in parts)
 
 
 def read_temperature(
@@ -193,6 +203,14 @@ def integer(value: Any, name: str, expected: str = "an integer") -> int:
     raise TypeError(f"{name} must be {expected}, got {value!r}")
 
 
+def at_least_one(value: Any, name: str) -> int:
+    """The value as a count."""
+    count = integer(value, name)
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, got {count}")
+    return count
+
+
 def refuse_unknown(name: str, value: Any, known: Sequence[str]) -> None:
     """Raises where an option is none of those there are."""
     if value not in known:
@@ -271,15 +289,21 @@ def _read_preds(
     return Preds(models, target, _arrays.beside(target, library), len(target), library, absent)
 
 
-def _is_sequence_of_arrays(data: object) -> TypeGuard[Sequence[Any]]:
+def is_sequence_of_arrays(data: object) -> TypeGuard[Sequence[Any]]:
+    """Whether there are several arrays, rather than one as an array or as nested lists."""
     return isinstance(data, list | tuple) and any(_is_array(array) for array in data)
+
+
+def _outputs_of(data: Any) -> Any:
+    """A store's outputs; other data as it is."""
+    return data.outputs() if callable(getattr(data, "outputs", None)) else data
 
 
 def _split(data: Array | TopK | Sequence[Array | TopK], name: str) -> list[Array | TopK]:
     """The M arrays of one model each."""
     if isinstance(data, list | tuple) and len(data) == 0:
         raise ValueError(f"{name} has no models")
-    if _is_sequence_of_arrays(data):
+    if is_sequence_of_arrays(data):
         arrays = [
             array if isinstance(array, TopK) else _arrays.adopt(array, f"{name}[{m}]")
             for m, array in enumerate(data)
@@ -346,7 +370,7 @@ def _check_range(
 def _refuse_mixed_devices(data: Any, name: str, target: Array | None = None) -> None:
     if isinstance(data, list | tuple) and not data:
         return  # refused as such
-    if _is_sequence_of_arrays(data):
+    if is_sequence_of_arrays(data):
         named = [(f"{name}[{m}]", array) for m, array in enumerate(data)]
     else:
         named = [(name, data)]

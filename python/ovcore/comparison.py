@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from ovcore import _arrays, _inputs, calibration, ensembles, pairwise
 from ovcore._arrays import Array
 from ovcore.ensembles import PairEnsembles
-from ovcore.errors import JointErrors
+from ovcore.errors import ErrorBits, JointErrors
+from ovcore.packing import pack
+from ovcore.store import Store
 from ovcore.topk import TopK
 
 if TYPE_CHECKING:
@@ -35,18 +37,19 @@ class Comparison:
         error_inconsistency: share of samples that exactly one model of the pair gets right.
         error_consistency: kappa of correctness; NaN where it is undefined.
         error_correlation: correlation of being wrong; NaN where a model is always right or wrong.
-        ensembles: ensembles of all pairs, see :class:`ovcore.ensembles.PairEnsembles`.
+        ensembles: ensembles of all pairs, see :class:`ovcore.ensembles.PairEnsembles`; None, as the
+            temperatures are, where models gave predicted classes alone.
         errors: the joint errors behind all of it.
     """
 
     models: tuple[str, ...]
     base: str
     accuracy: Array
-    temperature: Array
+    temperature: Array | None
     error_inconsistency: Array
     error_consistency: Array
     error_correlation: Array
-    ensembles: PairEnsembles
+    ensembles: PairEnsembles | None
     errors: JointErrors
 
     @property
@@ -65,15 +68,18 @@ class Comparison:
         b = _position(self.models, name)
         order = [b, *(m for m in range(len(self.models)) if m != b)]
         on_host = _arrays.as_numpy
-        columns = {
-            "temperature": on_host(self.temperature),
+        columns = {} if self.temperature is None else {"temperature": on_host(self.temperature)}
+        columns |= {
             "accuracy": on_host(self.accuracy),
             "error_inconsistency": on_host(self.error_inconsistency)[b],
             "error_consistency": on_host(self.error_consistency)[b],
-            "ensemble_accuracy": on_host(self.ensembles.accuracy)[b],
-            "gain": on_host(self.ensembles.gain)[b],
-            "conversion_rate": on_host(self.ensembles.conversion_rate)[b],
         }
+        if self.ensembles is not None:
+            columns |= {
+                "ensemble_accuracy": on_host(self.ensembles.accuracy)[b],
+                "gain": on_host(self.ensembles.gain)[b],
+                "conversion_rate": on_host(self.ensembles.conversion_rate)[b],
+            }
         return [
             {"model": self.models[m], **{key: float(value[m]) for key, value in columns.items()}}
             for m in order
@@ -85,13 +91,20 @@ class Comparison:
 
         rows = self.rows(base)
         headers = {key: key.replace("_", " ") for key in rows[0]}
-        text: str = tabulate(rows, headers=headers, floatfmt=("", ".3f", *[".4f"] * 6))
+        digits = [
+            "" if key == "model" else ".3f" if key == "temperature" else ".4f" for key in rows[0]
+        ]
+        text: str = tabulate(rows, headers=headers, floatfmt=digits)
         return text
 
     def to_pandas(self) -> pd.DataFrame:
         """One row for each pair of models a before b, with every metric of the pair."""
         import pandas as pd
 
+        return pd.DataFrame(self.pairs())
+
+    def pairs(self) -> dict[str, NDArray[Any]]:
+        """:meth:`to_pandas` as plain columns: one entry for each pair of models a before b."""
         a, b = np.triu_indices(len(self.models), 1)
         names = np.array(self.models, object)
         ensemble = self.ensembles
@@ -105,14 +118,15 @@ class Comparison:
             "error_inconsistency": self.error_inconsistency,
             "error_consistency": self.error_consistency,
             "error_correlation": self.error_correlation,
-            "ensemble_accuracy": ensemble.accuracy,
-            "gain": ensemble.gain,
-            "conversion_rate": ensemble.conversion_rate,
-            "rescue_rate": ensemble.rescue_rate,
         }
-        return pd.DataFrame(
-            columns | {key: _arrays.as_numpy(m)[a, b] for key, m in matrices.items()}
-        )
+        if ensemble is not None:
+            matrices |= {
+                "ensemble_accuracy": ensemble.accuracy,
+                "gain": ensemble.gain,
+                "conversion_rate": ensemble.conversion_rate,
+                "rescue_rate": ensemble.rescue_rate,
+            }
+        return columns | {key: _arrays.as_numpy(m)[a, b] for key, m in matrices.items()}
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Error inconsistency of all pairs as a heatmap, similar models side by side.
@@ -153,25 +167,28 @@ class Comparison:
 
 
 def compare(
-    logits: Array | TopK | Sequence[Array | TopK],  # (M, N, K) floating, or M arrays (N, K)
-    target: Array,  # (N,) integer
+    logits: Array | TopK | Sequence[Array | TopK] | Store,  # (M, N, K) floating, or M arrays (N, K)
+    target: Array | None = None,  # (N,) integer
     *,
     models: Sequence[str] | None = None,
     base: str | int | None = None,
     temperature: str | float | Sequence[float] | Array = "fit",
-    calibration_split: tuple[Array | Sequence[Array], Array] | None = None,
+    calibration_split: tuple[Array | Sequence[Array], Array] | Store | None = None,
 ) -> Comparison:
     """Compares M models: accuracies, all pairs' error inconsistency, and what pairs of them gain.
 
     Args:
-        logits: as in :func:`ovcore.pack_errors`; stored top-k outputs with ``temperature=1.0``.
-        target: (N,) integer classes.
-        models: M distinct names; default "model 0", "model 1", ...
+        logits: as in :func:`ovcore.pack_errors`; stored top-k outputs with ``temperature=1.0``; of
+            predicted classes errors alone are compared. Or an :class:`ovcore.store.Store`, whose
+            files are read where they lie, a few samples at a time.
+        target: (N,) integer classes; a store has its own.
+        models: M distinct names; default: those of the store, or "model 0", "model 1", ...
         base: name or index of the model that tables compare with; default: the first.
-        temperature: "fit", or a positive temperature for all models, or one each.
-        calibration_split: (logits, target) of other samples of the same models, to fit the
-            temperatures on. Without it they are fitted on the samples they are reported on, with
-            a warning.
+        temperature: "fit"; or "stored", those of the store's cards; or a positive temperature for
+            all models, or one each.
+        calibration_split: (logits, target) of other samples of the same models, or a store that has
+            models of the same names, to fit the temperatures on. Without it they are fitted on the
+            samples they are reported on, with a warning.
 
     Raises:
         ValueError: as :func:`ovcore.pack_errors`, :func:`ovcore.calibration.fit_temperature` and
@@ -187,7 +204,16 @@ def compare(
     >>> bool((result.ensembles.gain[0, 1:] > 0).all())
     True
     """
-    inputs, stored = _inputs.read_scores(logits, target)
+    if isinstance(logits, Store):
+        models = logits.names if models is None else models
+        target = logits.target if target is None else target
+        if isinstance(temperature, str) and temperature == "stored":
+            temperature = _stored_temperatures(logits)
+        logits = logits.outputs()
+    if target is None:
+        raise TypeError("target is missing: only a store has labels of its own")
+    inputs = _inputs.read(logits, target, name="logits")
+    stored = isinstance(inputs, _inputs.Preds) and _inputs.are_stored(logits)
     n_models = len(inputs.models)
     names = tuple(models) if models is not None else tuple(f"model {m}" for m in range(n_models))
     if isinstance(models, str) or not all(isinstance(name, str) for name in names):
@@ -198,16 +224,20 @@ def compare(
         raise ValueError("models has names that repeat")
     base_name = names[0] if base is None else names[_position(names, base)]
 
+    if isinstance(inputs, _inputs.Preds) and not stored:
+        return _compare_errors(pack(inputs), names, base_name)
     if isinstance(temperature, str):
         if temperature != "fit":
-            raise ValueError(f"temperature must be 'fit' or numbers, got {temperature!r}")
+            raise ValueError(
+                f"temperature must be 'fit', 'stored' (of a store) or numbers, got {temperature!r}"
+            )
         if stored:
             raise ValueError(
                 "stored top-k outputs do not carry all confidences, which temperatures are fitted "
                 "on: pass temperature=1.0"
             )
         assert isinstance(inputs, _inputs.Logits)
-        split = _checked_split(calibration_split, inputs) or (logits, target)
+        split = _checked_split(calibration_split, inputs, names) or (logits, target)
         if split[0] is logits:
             warnings.warn(
                 "temperatures are fitted on the samples they are reported on; pass "
@@ -223,28 +253,58 @@ def compare(
         values = _inputs.read_temperature(temperature, n_models)
         temperatures = _arrays.in_library(values, inputs.library)
     pairs = ensembles.pairs(logits, target, temperature=temperatures)
-    errors = pairs.errors
+    return _compare_errors(pairs.errors, names, base_name, temperatures, pairs)
+
+
+def _compare_errors(
+    errors: ErrorBits | JointErrors,
+    names: tuple[str, ...],
+    base: str,
+    temperature: Array | None = None,
+    pairs: PairEnsembles | None = None,
+) -> Comparison:
+    counts = JointErrors.from_errors(errors) if isinstance(errors, ErrorBits) else errors
     return Comparison(
         models=names,
-        base=base_name,
-        accuracy=errors.accuracy(),
-        temperature=temperatures,
-        error_inconsistency=pairwise.error_inconsistency(errors),
-        error_consistency=pairwise.error_consistency(errors),
-        error_correlation=pairwise.error_correlation(errors),
+        base=base,
+        accuracy=counts.accuracy(),
+        temperature=temperature,
+        error_inconsistency=pairwise.error_inconsistency(counts),
+        error_consistency=pairwise.error_consistency(counts),
+        error_correlation=pairwise.error_correlation(counts),
         ensembles=pairs,
-        errors=errors,
+        errors=counts,
     )
 
 
+def _stored_temperatures(store: Store) -> list[float]:
+    found = [card.temperature for card in store.models]
+    lacking = [card.name for card in store.models if card.temperature is None]
+    if lacking:
+        raise ValueError(
+            f"the store at {store.path} has no temperature of {len(lacking)} of {len(store)} "
+            f"models, first {lacking[0]!r}: pass temperature='fit' or numbers"
+        )
+    return [t for t in found if t is not None]
+
+
 def _checked_split(
-    split: tuple[Array | Sequence[Array], Array] | None, inputs: _inputs.Logits
+    split: tuple[Array | Sequence[Array], Array] | Store | None,
+    inputs: _inputs.Logits,
+    names: tuple[str, ...],
 ) -> tuple[Array | Sequence[Array], Array] | None:
     """The split itself; refuses one that is not of the same models and classes."""
     if split is None:
         return None
+    if isinstance(split, Store):
+        lacking = [name for name in names if name not in split.names]
+        if lacking:
+            raise ValueError(
+                f"the store at {split.path} has no model {lacking[0]!r} to fit a temperature of"
+            )
+        split = ([split.logits(name) for name in names], split.target)
     if not isinstance(split, tuple | list) or len(split) != 2:
-        raise TypeError("calibration_split must be a pair (logits, target)")
+        raise TypeError("calibration_split must be a pair (logits, target) or a store")
     held = _inputs.read_logits(*split, name="calibration_split[0]")
     for what, theirs, ours in (
         ("models", len(held.models), len(inputs.models)),

@@ -122,6 +122,16 @@ def pack(
     )
 
 
+def predict(inputs: Logits | Preds) -> NDArray[np.int32]:
+    """(M, N) what each model predicts, in host memory; negative where it predicts nothing."""
+    if isinstance(inputs, Preds):
+        return np.stack([_arrays.on_host(classes) for classes in inputs.models]).astype(np.int32)
+    preds = _arrays.empty((len(inputs.models), inputs.n_samples), "int32", inputs.library)
+    pack(inputs, preds=preds, nan_policy="omit")
+    found: NDArray[np.int32] = _arrays.on_host(preds)
+    return found
+
+
 def _rows_without_prediction(
     inputs: Logits,
     m: int,

@@ -68,6 +68,16 @@ class TopK:
         """(N, K) or (M, N, K): that of the logits these stand for."""
         return (*self._classes.shape[:-1], self.n_classes)
 
+    @property
+    def classes(self) -> NDArray[np.integer[Any]]:
+        """The classes as they were given, in host memory."""
+        return self._classes
+
+    @property
+    def probs(self) -> NDArray[np.floating[Any]]:
+        """Their probabilities as they were given; bfloat16 in float32."""
+        return self._probs.values if self._probs.dtype != "bfloat16" else _arrays.widen(self._probs)
+
     def __getitem__(self, part: int | slice) -> TopK:
         """One model of several, or some samples of one."""
         if isinstance(part, slice) != (self._classes.ndim == 2):

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _arrays
+from ovcore import _arrays, _inputs
 from ovcore._arrays import Array
 from ovcore.representations._features import read_both
 from ovcore.representations._probe import LinearProbe
 from ovcore.representations._probes import LinearProbes
 from ovcore.representations._ranking import rank_features
-from ovcore.representations._rules import at_least_one, settings_of
+from ovcore.representations._rules import settings_of
 from ovcore.representations._targets import positions_of, read_classes
 
 __all__ = ["DimensionCurves", "dims_to_target"]
@@ -107,7 +107,8 @@ def dims_to_target(
     >>> curves.dims, curves.fewest()["diverse"]
     (array([2, 4]), 2.0)
     """
-    step, n_random = at_least_one(step, "step"), at_least_one(n_random, "n_random")
+    step = _inputs.at_least_one(step, "step")
+    n_random = _inputs.at_least_one(n_random, "n_random")
     if target_accuracy is not None and not 0 <= target_accuracy <= 1:
         raise ValueError(f"target_accuracy must be between 0 and 1, got {target_accuracy}")
     settings_of(probe)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ovcore import _arrays
 from ovcore._arrays import Array, Typed
+from ovcore._inputs import is_sequence_of_arrays
 
 _BLOCK_NUMBERS = 1 << 20
 _PIECE_NUMBERS = 1 << 25
@@ -52,7 +53,7 @@ def read_features(data: Array | Sequence[Array], name: str = "features") -> Feat
         ValueError: not two axes; no sample or dimension; other numbers of samples; mixed libraries
             or devices; a GPU whose arrays belong to neither torch nor cupy.
     """
-    several = are_several(data)
+    several = is_sequence_of_arrays(data)
     given = list(data) if several else [data]
     parts, libraries = [], []
     for m, part in enumerate(given):
@@ -70,13 +71,6 @@ def read_features(data: Array | Sequence[Array], name: str = "features") -> Feat
     sizes = tuple(part.values.shape[1] for part in parts)
     dtype = "float64" if wide else "float32"
     return Features(parts, sizes, len(parts[0].values), libraries[0], dtype)
-
-
-def are_several(data: Array | Sequence[Array]) -> bool:
-    """Whether it is a list of models' features; a list of numbers is one model's."""
-    return isinstance(data, (list, tuple)) and any(
-        hasattr(part, "shape") or hasattr(part, "__dlpack__") for part in data
-    )
 
 
 def _read_part(part: Array, name: str) -> Typed:

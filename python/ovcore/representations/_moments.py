@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ovcore import _arrays
+from ovcore import _arrays, _inputs
 from ovcore._arrays import Array
 from ovcore.representations import _products
 from ovcore.representations._centering import Centering
@@ -79,9 +79,11 @@ class Moments:
         if other is not None:
             sides.append(read_features(other, "other"))
         sides = side_by_side(sides, ["features", "other"][: len(sides)])
-        if block_size is not None and block_size < 1:
-            raise ValueError(f"block_size must be at least 1, got {block_size}")
-        size = None if block_size is None else min(block_size, _MOST_ROWS)
+        size = (
+            None
+            if block_size is None
+            else min(_inputs.at_least_one(block_size, "block_size"), _MOST_ROWS)
+        )
         return cls._of(sides, Centering(sides, size, backend, workers))
 
     @classmethod

@@ -9,7 +9,8 @@ import numpy as np
 
 from ovcore import _arrays
 from ovcore._arrays import Array
-from ovcore.representations._features import are_several, read_features, side_by_side
+from ovcore._inputs import is_sequence_of_arrays
+from ovcore.representations._features import read_features, side_by_side
 from ovcore.representations._moments import Moments
 
 __all__ = ["SCORES", "FeatureRanking", "rank_features"]
@@ -113,7 +114,7 @@ def _beside(features: Array | Sequence[Array], other: Array) -> list[Array]:
     """All models' features in one list, once they fit; errors call them by their names."""
     sides = [read_features(features), read_features(other, "other")]
     side_by_side(sides, ["features", "other"])
-    return [*features, other] if are_several(features) else [features, other]
+    return [*features, other] if is_sequence_of_arrays(features) else [features, other]
 
 
 def _without_noise(scores: np.ndarray) -> np.ndarray:

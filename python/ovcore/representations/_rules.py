@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import numbers
-import operator
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ovcore import _inputs
 from ovcore._arrays import Array
 from ovcore.representations._features import Features, read_features
 
@@ -46,19 +46,8 @@ def rules_of(probe: Any) -> Rules:
 
     if not 0 < probe.tol < 1:
         raise ValueError(f"tol must be between 0 and 1, got {probe.tol!r}")
-    max_iter = at_least_one(probe.max_iter, "max_iter")
+    max_iter = _inputs.at_least_one(probe.max_iter, "max_iter")
     return Rules(bool(probe.standardize), float(probe.tol), max_iter, probe.workers)
-
-
-def at_least_one(given: Any, name: str) -> int:
-    """A count."""
-    try:
-        count = operator.index(given)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {given!r}") from None
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1, got {count}")
-    return count
 
 
 def read_for(probe: Any, features: Array | Sequence[Array], name: str) -> Features:

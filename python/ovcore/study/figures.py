@@ -176,6 +176,7 @@ def heatmap(m: Measurement, models: pd.DataFrame) -> go.Figure:
     order = m.comparison.clustered_order()
     names = [m.comparison.models[i] for i in order]
     matrix = np.asarray(m.comparison.error_inconsistency)[np.ix_(order, order)]
+    assert m.comparison.ensembles is not None
     combined = np.asarray(m.comparison.ensembles.accuracy)[np.ix_(order, order)]
     # Models far outside the band would take all the colours: they share the last one.
     inside = np.isin(names, models.loc[models["in_band"], "model"])

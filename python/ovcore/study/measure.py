@@ -88,6 +88,7 @@ def pair_rows(measurements: list[Measurement]) -> pd.DataFrame:
     rows = []
     for split, m in enumerate(measurements):
         ensembles = m.comparison.ensembles
+        assert ensembles is not None
         accuracy = m.comparison.accuracy
         gain, conversion, combined = ensembles.gain, ensembles.conversion_rate, ensembles.accuracy
         centre = float(np.mean(accuracy[m.bases]))

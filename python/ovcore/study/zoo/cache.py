@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import store as store_module
+from ovcore import store
 from ovcore.extract import hooks
 from ovcore.study.zoo.recipe import Recipe
 
@@ -42,7 +42,8 @@ def split_key(
 def _sources() -> list[Path]:
     """The zoo's own files, and those that decide what a store holds."""
     own = sorted(Path(__file__).parent.glob("*.py"))
-    return [*own, *(Path(str(module.__file__)) for module in (hooks, store_module))]
+    stores = sorted(Path(store.__path__[0]).glob("*.py"))
+    return [*own, *stores, Path(str(hooks.__file__))]
 
 
 def is_finished(folder: Path) -> bool:

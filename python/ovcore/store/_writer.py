@@ -1,0 +1,372 @@
+"""Writing a store, or more models to one: everything or nothing, by one writer at a time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovcore import _arrays, _inputs
+from ovcore._arrays import Array
+from ovcore.store import _lock, _manifest, _outputs
+from ovcore.store._cards import ModelCard
+from ovcore.store._manifest import Entry, Manifest, accuracy_of
+from ovcore.store._tensors import Tensor, TensorFile
+from ovcore.topk import TopK
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+__all__ = ["StoreWriter"]
+
+
+class StoreWriter:
+    """Writes a store; it appears at ``path`` whole when the ``with`` block ends, or not at all.
+
+    :meth:`append` adds models to a store in the same way. While a writer is open, any other at the
+    same path is refused; readers go on reading what was there.
+
+    Args:
+        path: the folder to make; it must not exist.
+        target: (N,) integer labels, not negative.
+        sample_ids: N distinct names of the samples.
+        class_names: K names of the classes.
+        n_classes: K, where it is not known from the names or the first logits.
+        columns: further (N,) integer facts about the samples, by name (for example ``fold``).
+
+    Raises:
+        FileExistsError: ``path`` is there already.
+        ValueError: a length differs from N, ids repeat, a label is out of range, or a model does
+            not fit the store.
+        StoreError: another writer is at work there.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        target: Array,
+        sample_ids: Sequence[str] | None = None,
+        class_names: Sequence[str] | None = None,
+        n_classes: int | None = None,
+        columns: Mapping[str, Array] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._refuse_existing()
+        self._is_new = True
+        self._manifest = _checked(target, sample_ids, class_names, n_classes, columns)
+        self._lock: BaseFileLock | None = None
+        self._part: Path | None = None
+
+    @classmethod
+    def append(cls, path: str | os.PathLike[str]) -> StoreWriter:
+        """A writer that adds models to the store at ``path``, all of them or none.
+
+        Raises:
+            FileNotFoundError, StoreError: there is no store, or it is damaged.
+        """
+        writer = object.__new__(cls)
+        writer.path = Path(path)
+        writer._is_new = False
+        writer._manifest = _manifest.read(writer.path)
+        writer._lock = writer._part = None
+        return writer
+
+    @property
+    def target(self) -> NDArray[np.int64]:
+        """(N,) labels."""
+        return self._manifest.target
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples, N."""
+        return len(self._manifest.target)
+
+    @property
+    def n_classes(self) -> int | None:
+        """Number of classes, K, where it is known."""
+        return self._manifest.n_classes
+
+    @property
+    def sample_ids(self) -> list[str] | None:
+        """N names of the samples, or None."""
+        return self._manifest.sample_ids
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """K names of the classes, or None."""
+        return self._manifest.class_names
+
+    def __enter__(self) -> StoreWriter:
+        if self._is_new:
+            # Hidden beside the store under a name of its own, so that what a killed writer left
+            # is found and cleared by the next.
+            folder = self.path.with_name(f".{self.path.name}.unfinished")
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            folder = self.path
+        self._lock = _lock.take(folder, self.path)
+        try:
+            if self._is_new:
+                self._refuse_existing()
+                _clear(folder, all_but=_lock.FILE)
+                self._part = folder
+            else:
+                self._manifest = _manifest.read(self.path)
+                for left in self.path.glob(".adding-*"):
+                    shutil.rmtree(left)
+                self._part = folder / f".adding-{uuid.uuid4().hex[:8]}"
+                self._part.mkdir()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def add(
+        self,
+        card: ModelCard,
+        *,
+        logits: Array | None = None,  # (N, K)
+        features: Array | None = None,  # (N, D)
+        topk: TopK | None = None,  # of (N, k)
+        preds: Array | None = None,  # (N,)
+    ) -> None:
+        """Adds one model's outputs on the store's samples, in their order.
+
+        What logits or stored top-k outputs predict is kept beside them, and how often it is right.
+
+        Args:
+            card: the model's description; its name must be new.
+            logits: (N, K) float16, bfloat16, float32 or float64.
+            features: (N, D), likewise.
+            topk: the k best classes of each sample and their probabilities.
+            preds: (N,) integer classes; -1 where there is no prediction.
+
+        Raises:
+            ValueError: a name that is there already; other samples or classes than the store's.
+            TypeError: an element type that is not stored.
+            OSError: no space; the store stays as it was.
+        """
+        given = {"logits": logits, "features": features, "topk": topk, "preds": preds}
+        self.add_blocks(card, [given])
+
+    def add_blocks(
+        self, card: ModelCard, blocks: Iterable[Mapping[str, Array | TopK | None]]
+    ) -> None:
+        """:meth:`add` of outputs that come in blocks of samples, one held in memory at a time.
+
+        Args:
+            card: the model's description.
+            blocks: of one sample or more each, with the keys that :meth:`add` has arguments for.
+
+        Raises:
+            As :meth:`add`; and ValueError where a block holds other tensors than the first.
+        """
+        part = self._open_part()
+        if any(entry.card.name == card.name for entry in self._manifest.entries):
+            raise ValueError(f"the store has a model named {card.name!r} already")
+        # Files are numbered, so that no model name can reach outside the folder.
+        file = f"model-{len(self._manifest.entries):05d}.safetensors"
+        try:
+            entry, n_classes = self._write(card, part / file, blocks)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{error.strerror} while writing {card.name!r}; the store keeps what it had",
+                str(self.path),
+            ) from error
+        self._manifest = replace(
+            self._manifest, n_classes=n_classes, entries=(*self._manifest.entries, entry)
+        )
+
+    def _write(
+        self, card: ModelCard, path: Path, blocks: Iterable[Mapping[str, Array | TopK | None]]
+    ) -> tuple[Entry, int | None]:
+        file: TensorFile | None = None
+        tensors: dict[str, Tensor] = {}
+        n_classes = self.n_classes
+        done, wrong = 0, 0
+        try:
+            for block in blocks:
+                n_classes = self._agreed_classes(block, n_classes, card.name)
+                outputs, found = _outputs.read(block, repr(card.name), n_classes)
+                if file is None:
+                    tensors = {
+                        name: t._replace(shape=(self.n_samples, *t.shape[1:]))
+                        for name, t in found.items()
+                    }
+                    self._refuse_length(card.name, found, more=blocks)
+                    file = TensorFile(path, tensors)
+                _refuse_others(card.name, tensors, found)
+                count = len(next(iter(outputs.values())))
+                for name, rows in outputs.items():
+                    file.write(name, rows)
+                if "preds" in outputs:
+                    wrong += int((outputs["preds"] != self.target[done : done + count]).sum())
+                done += count
+            if file is None:
+                raise ValueError(f"{card.name!r} has no outputs: there is no block")
+            hashes = file.finish()
+        except BaseException:
+            if file is not None:
+                file.close()
+            path.unlink(missing_ok=True)
+            raise
+        accuracy = accuracy_of(wrong, done) if done and "preds" in tensors else None
+        return Entry(card, path.name, tensors, hashes, accuracy), n_classes
+
+    def _refuse_length(
+        self,
+        name: str,
+        found: Mapping[str, Tensor],
+        more: Iterable[Mapping[str, Array | TopK | None]],
+    ) -> None:
+        """A model that is given whole is refused before its file is made."""
+        count = next(iter(found.values())).shape[0]
+        if isinstance(more, list) and count != self.n_samples:
+            kind = next(iter(found))
+            raise ValueError(
+                f"{kind} of {name!r} has {count} samples but the store has {self.n_samples}"
+            )
+
+    def _agreed_classes(
+        self, block: Mapping[str, Array | TopK | None], known: int | None, name: str
+    ) -> int | None:
+        found = _outputs.classes_of(block)
+        if found is None or found == known:
+            return known
+        if known is not None:
+            raise ValueError(f"logits of {name!r} have {found} classes, the store {known}")
+        _refuse_labels(self.target, found)
+        return found
+
+    def _open_part(self) -> Path:
+        if self._part is None:
+            raise RuntimeError("a StoreWriter is open inside its `with` block only")
+        return self._part
+
+    def _refuse_existing(self) -> None:
+        if self.path.exists():
+            raise FileExistsError(
+                f"a store or another file is already at {self.path}; "
+                "StoreWriter.append adds models to a store"
+            )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        part = self._open_part()
+        assert self._lock is not None
+        try:
+            if kind is None:
+                self._publish(part)
+        finally:
+            self._part = None
+            # What was renamed is not there any more.
+            shutil.rmtree(part, ignore_errors=True)
+            self._lock.release()
+
+    def _publish(self, part: Path) -> None:
+        if self._is_new:
+            _manifest.write(part, self._manifest)
+            self._refuse_existing()
+            part.rename(self.path)
+            return
+        moved: list[Path] = []
+        try:
+            for file in sorted(part.iterdir()):
+                # One that is there and in no manifest was left by a writer that was killed.
+                moved.append(self.path / file.name)
+                file.replace(moved[-1])
+            _manifest.write(self.path, self._manifest)
+        except BaseException:
+            for file in moved:
+                file.unlink(missing_ok=True)
+            raise
+
+
+def _checked(
+    target: Array,
+    sample_ids: Sequence[str] | None,
+    class_names: Sequence[str] | None,
+    n_classes: int | None,
+    columns: Mapping[str, Array] | None,
+) -> Manifest:
+    labels = _arrays.integers(_arrays.adopt(target, "target"), "target")
+    if labels.ndim != 1:
+        raise ValueError(f"target must be (N,), got shape {labels.shape}")
+    ids = _texts(sample_ids, "sample_ids")
+    if ids is not None:
+        if len(ids) != len(labels):
+            raise ValueError(f"{len(ids)} sample ids for {len(labels)} samples")
+        if len(set(ids)) != len(ids):
+            distinct, counts = np.unique(np.array(ids, object), return_counts=True)
+            raise ValueError(f"sample ids repeat, as {distinct[counts.argmax()]!r}")
+    names = _texts(class_names, "class_names")
+    if n_classes is not None:
+        n_classes = _inputs.integer(n_classes, "n_classes")
+    if names is not None:
+        if n_classes not in (None, len(names)):
+            raise ValueError(f"class_names has {len(names)} names but n_classes is {n_classes}")
+        n_classes = len(names)
+    _refuse_labels(labels, n_classes)
+    kept = {}
+    for name, given in (columns or {}).items():
+        values = _arrays.integers(_arrays.adopt(given, name), f"column {name!r}")
+        if values.shape != labels.shape:
+            raise ValueError(f"column {name!r} must be {labels.shape}, got {values.shape}")
+        kept[name] = values.astype(np.int64)
+    return Manifest(labels.astype(np.int64), ids, names, n_classes, kept)
+
+
+def _texts(given: Sequence[str] | None, name: str) -> list[str] | None:
+    if given is None:
+        return None
+    texts = list(given)
+    if isinstance(given, str) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{name} must be strings")
+    return [str(text) for text in texts]
+
+
+def _refuse_labels(labels: NDArray[np.integer[Any]], n_classes: int | None) -> None:
+    outside = labels < 0
+    if n_classes is not None:
+        outside |= labels >= n_classes
+    if outside.any():
+        first = int(outside.argmax())
+        expected = "a class >= 0" if n_classes is None else f"a class in 0..{n_classes - 1}"
+        raise ValueError(
+            f"target[{first}] is {labels[first]}, expected {expected}: "
+            "leave out samples without a label"
+        )
+
+
+def _refuse_others(name: str, first: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    for a, b in ((first, found), (found, first)):
+        for kind, tensor in a.items():
+            other = b.get(kind)
+            if other is None:
+                raise ValueError(f"some blocks of {name!r} have {kind}, others do not")
+            if (tensor.dtype, tensor.shape[1:]) != (other.dtype, other.shape[1:]):
+                raise ValueError(
+                    f"blocks of {name!r} differ in {kind}: {first[kind].dtype} rows of "
+                    f"{first[kind].shape[1:]} and {found[kind].dtype} rows of "
+                    f"{found[kind].shape[1:]}"
+                )
+
+
+def _clear(folder: Path, *, all_but: str) -> None:
+    for left in folder.iterdir():
+        if left.name != all_but:
+            left.unlink()
