@@ -20,6 +20,7 @@ from ovcore import (
     pairwise,
     representations,
     significance,
+    store,
 )
 from ovcore._dispatch import BackendUnavailableError
 from ovcore.comparison import Comparison, compare
@@ -42,6 +43,7 @@ __all__ = [
     "pairwise",
     "representations",
     "significance",
+    "store",
 ]
 
 

@@ -101,10 +101,6 @@ class Comparison:
         """One row for each pair of models a before b, with every metric of the pair."""
         import pandas as pd
 
-        return pd.DataFrame(self.pairs())
-
-    def pairs(self) -> dict[str, NDArray[Any]]:
-        """:meth:`to_pandas` as plain columns: one entry for each pair of models a before b."""
         a, b = np.triu_indices(len(self.models), 1)
         names = np.array(self.models, object)
         ensemble = self.ensembles
@@ -126,7 +122,9 @@ class Comparison:
                 "conversion_rate": ensemble.conversion_rate,
                 "rescue_rate": ensemble.rescue_rate,
             }
-        return columns | {key: _arrays.as_numpy(m)[a, b] for key, m in matrices.items()}
+        return pd.DataFrame(
+            columns | {key: _arrays.as_numpy(m)[a, b] for key, m in matrices.items()}
+        )
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Error inconsistency of all pairs as a heatmap, similar models side by side.
