@@ -117,7 +117,9 @@ def main() -> None:
         make(path, options.models, options.samples, options.classes)
     size = sum(file.stat().st_size for file in path.glob("*.safetensors"))
     record: dict[str, object] = {
-        "store": f"{options.models} models x {options.samples} samples x {options.classes} classes, float16",
+        "models": options.models,
+        "samples": options.samples,
+        "classes": options.classes,
         "bytes": size,
     }
     for state in ("cold", "warm"):
