@@ -41,7 +41,7 @@ gpu-check:
 	OVCORE_CUDA=ON OVCORE_REQUIRE_NATIVE=ON $(PYTHON) -m pip install --quiet --no-build-isolation \
 	  --no-deps --no-index --upgrade --target build/gpu-check .
 	OVCORE_REQUIRE_GPU=1 PYTHONPATH=build/gpu-check $(PYTHON) -m pytest -W default -m gpu tests/test_kernels.py \
-	  tests/test_ensemble_kernels.py tests/test_angle_histogram.py tests/test_real_gpu.py tests/test_real_gpu_features.py
+	  tests/test_ensemble_kernels.py tests/test_angle_histogram.py tests/test_real_gpu.py tests/test_real_gpu_features.py tests/test_extract_store.py
 	PYTHONPATH=build/gpu-check $(PYTHON) bench/gpu_check.py --json build/gpu-check.json
 
 lint: $(VENV)/lint.installed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -188,7 +189,7 @@ def test_compare_writes_what_it_measured(
         (["--base", "four"], "no model is named 'four'"),
         (["--models", "four"], "has no model named 'four'"),
         (["--temperature", "warm"], "must be fit, stored or a number, got 'warm'"),
-        (["--json", "-", "--csv", "-"], "only one of --json and --csv"),
+        (["--json", "-", "--csv", "-"], "--json and --csv cannot go to the same file"),
         (["--calibration", "nowhere"], "no store at nowhere"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -203,11 +204,44 @@ def test_what_cannot_be_done_exits_with_1(
     assert message in captured.err
 
 
-def test_wrong_usage_exits_with_2(store: Path) -> None:
-    command = [sys.executable, "-m", "ovcore", "compare", str(store), "--metric", "luck"]
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--metric", "luck"], "error_inconsistency"),
+        (["--pairs", "0"], "must be at least 1, got 0"),
+    ],
+)
+def test_wrong_usage_exits_with_2(store: Path, arguments: list[str], message: str) -> None:
+    command = [sys.executable, "-m", "ovcore", "compare", str(store), *arguments]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "error_inconsistency" in done.stderr
+    assert message in done.stderr
+
+
+def test_files_are_written_through_links_and_to_pipes(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "real.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    assert main(["compare", str(store), "--csv", str(tmp_path / "link.csv")]) == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text().startswith("model_a,model_b,")
+    os.mkfifo(tmp_path / "pipe")
+    command = [sys.executable, "-m", "ovcore", "compare", str(store), "--csv", "pipe"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL):
+        assert (tmp_path / "pipe").read_text() == (tmp_path / "real.csv").read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link.csv", "pipe", "real.csv", "s"]
+
+
+def test_names_that_look_like_numbers_stay_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with StoreWriter(tmp_path / "n", target=TARGET) as writer:
+        for name in ("007", "1e5"):
+            writer.add(ModelCard(name), preds=TARGET)
+    for more in ([], ["--pairs"], ["--metric", "double_fault"]):
+        assert main(["compare", str(tmp_path / "n"), *more]) == 0
+        printed = capsys.readouterr().out
+        assert "007" in printed
+        assert "1e5" in printed
 
 
 def test_ensembles_of_predicted_classes_are_refused(

@@ -99,8 +99,12 @@ def test_bad_models_are_refused_by_name(tmp_path: Path) -> None:
         np.testing.assert_array_equal(Store(tmp_path / "n").logits(name), np.ones((4, 3)))
     with pytest.raises(RuntimeError, match="inside its `with` block"):
         writer.add(ModelCard("b"), logits=np.zeros((4, 3)))
-    with pytest.raises(TypeError, match="sample_ids must be strings"):
+    with pytest.raises(TypeError, match="sample_ids must be a sequence of strings"):
         StoreWriter(tmp_path / "t", target=TARGET, sample_ids=[1, 2, 3, 4])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="sample_ids must be a sequence of strings"):
+        StoreWriter(tmp_path / "t", target=TARGET, sample_ids=set("wxyz"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="target has a number beyond 2"):
+        StoreWriter(tmp_path / "t", target=np.array([0, 2**63], np.uint64))
     for options, message in (
         ({"sample_ids": ["x"]}, "1 sample ids for 4 samples"),
         ({"sample_ids": list("xxyz")}, "sample ids repeat"),

@@ -54,6 +54,11 @@ def change(store: Path, *keys: str | int, to: object) -> None:
         (lambda data: data[:8] + b"[" + data[9:], "has no safetensors header"),
         (lambda data: data.replace(b'"shape"', b'"shepe"'), "has a damaged header"),
         (lambda data: data.replace(b'"logits"', b'"lagits"'), "has no tensor 'logits'"),
+        (lambda data: data.replace(b"[4, 3]", b"[null]"), "has a damaged header"),
+        (
+            lambda data: data.replace(b'"data_offsets": [0,', b'"data_offsets": [9,'),
+            "of 48 bytes is said to be at 9:48",
+        ),
         (
             lambda data: data.replace(b'"shape": [4, 3]', b'"shape": [3, 4]'),
             r"is float32 \(3, 4\), but the manifest says float32 \(4, 3\)",
@@ -72,6 +77,8 @@ def change(store: Path, *keys: str | int, to: object) -> None:
         "no-json",
         "no-shape",
         "no-tensor",
+        "half-shape",
+        "overlap",
         "shape",
         "dtype",
     ],
@@ -104,8 +111,16 @@ def test_a_changed_byte_is_found_by_its_hash(store: Path) -> None:
 
 def test_labels_that_were_changed_are_found(store: Path) -> None:
     change(store, "target", 0, to=2)
-    assert all("labels were changed" in problem for problem in verify(store))
-    assert len(verify(store)) == 2
+    first, *others = verify(store)
+    assert "manifest.json: labels, sample ids or columns were changed" in first
+    assert all("labels were changed" in problem for problem in others)
+    assert len(others) == 2
+
+
+def test_ids_that_were_changed_are_found(store: Path) -> None:
+    change(store, "sample_ids", to=list("xwyz"))
+    (problem,) = verify(store)
+    assert "labels, sample ids or columns were changed" in problem
 
 
 def test_a_file_of_no_model_is_named(store: Path) -> None:
@@ -123,13 +138,21 @@ def test_a_file_of_no_model_is_named(store: Path) -> None:
         (["format"], "ovcore-store-1", "but of 'ovcore-store-1': write the store again"),
         (["target"], [0, 1, 2], "expected 4 integers"),
         (["sample_ids"], ["w"], "sample_ids must be 4 texts"),
+        (["sample_ids"], "wxyz", "sample_ids must be 4 texts"),
+        (["sample_ids"], list("wwyz"), "sample ids repeat"),
+        (["target"], [0, 1, 2, 2**70], "OverflowError"),
+        (["n_classes"], -5, "n_classes is -5"),
+        (["n_classes"], 7, r"logits of 'a' have shape \(4, 3\)"),
+        (["models", 0, "accuracy"], "high", "accuracy of 'a' is 'high'"),
+        (["models", 0, "tensors", "logits", "shape"], [], "IndexError"),
+        (["models", 1, "file"], "model-00000.safetensors", "two models have the same file"),
         (["class_names"], ["w"], "class_names must be 3 texts"),
         (["models", 0, "file"], "../model-00000.safetensors", "lies outside the store"),
         (["models", 1, "name"], "a", "model names repeat"),
         (["models", 0, "tensors", "logits", "shape"], [5, 3], r"logits of 'a' has shape \(5, 3\)"),
         (["models", 0, "temperature"], -1, "temperature of 'a' must be positive"),
     ],
-    ids=lambda value: str(value[-1]) if isinstance(value, list) else "",
+    ids=lambda value: str(value[-1]) if isinstance(value, list) and value else "",
 )
 def test_damaged_manifests_are_refused(
     store: Path, keys: list[str | int], value: object, message: str
@@ -210,6 +233,66 @@ def test_a_killed_writer_leaves_the_store_whole(tmp_path: Path, store: Path, how
     assert verify(path) == []
     assert not list(path.parent.glob(".*"))
     assert {p.name for p in path.glob(".*")} <= {".lock"}
+
+
+def test_a_model_never_takes_anothers_file(store: Path) -> None:
+    manifest = json.loads((store / "manifest.json").read_text())
+    change(store, "models", to=manifest["models"][1:])
+    with StoreWriter.append(store) as writer:
+        writer.add(ModelCard("c"), logits=LOGITS + 1)
+    np.testing.assert_array_equal(Store(store).logits("b"), -LOGITS)
+    np.testing.assert_array_equal(Store(store).logits("c"), LOGITS + 1)
+
+
+def test_an_interrupt_after_the_manifest_keeps_the_models(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = Path.unlink
+
+    def interrupted(path: Path, missing_ok: bool = False) -> None:
+        if path.name == ".manifest.json.part":
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    with pytest.raises(KeyboardInterrupt), StoreWriter.append(store) as writer:
+        writer.add(ModelCard("c"), logits=LOGITS)
+        monkeypatch.setattr(Path, "unlink", interrupted)
+    monkeypatch.undo()
+    assert Store(store).names == ("a", "b", "c")
+    assert verify(store) == []
+
+
+def test_a_writer_is_opened_once(tmp_path: Path) -> None:
+    writer = StoreWriter(tmp_path / "s", target=TARGET)
+    with pytest.raises(KeyError), writer:
+        writer.add(ModelCard("a"), logits=LOGITS)
+        raise KeyError
+    with pytest.raises(RuntimeError, match="opened once"), writer:
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_card_is_kept_as_it_was_added(tmp_path: Path) -> None:
+    card = ModelCard("a", training={"steps": []})
+    with StoreWriter(tmp_path / "s", target=TARGET) as writer:
+        writer.add(card, logits=LOGITS)
+        card.training["steps"].append(np.float32(1))
+        with pytest.raises(TypeError, match="card must be a ModelCard, got 'b'"):
+            writer.add("b", logits=LOGITS)  # type: ignore[arg-type]
+    assert Store(tmp_path / "s").models[0].training == {"steps": []}
+
+
+def test_errors_of_blocks_are_their_own(tmp_path: Path) -> None:
+    def blocks() -> Iterator[dict[str, np.ndarray]]:
+        yield {"logits": LOGITS[:1]}
+        (tmp_path / "17.jpg").read_bytes()
+
+    with (
+        pytest.raises(FileNotFoundError, match=r"17\.jpg"),
+        StoreWriter(tmp_path / "s", target=TARGET) as writer,
+    ):
+        writer.add_blocks(ModelCard("a"), blocks())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

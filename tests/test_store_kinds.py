@@ -126,6 +126,9 @@ def test_blocks_are_as_the_whole(tmp_path: Path) -> None:
 )
 def test_blocks_that_do_not_fit(tmp_path: Path, blocks: list[Any], message: str) -> None:
     with StoreWriter(tmp_path / "s", target=TARGET, n_classes=K) as writer:
+        top = ov.TopK(TARGET[:, None], LOGITS[:, :1], 9)
+        with pytest.raises(ValueError, match="topk of 'a' have 9 classes, the store 5"):
+            writer.add(ModelCard("a"), logits=LOGITS, topk=top)
         with pytest.raises(ValueError, match=message):
             writer.add_blocks(ModelCard("a"), iter(blocks))
         writer.add(ModelCard("a"), logits=LOGITS)  # the name is free still
@@ -232,6 +235,17 @@ def test_shards_merge_to_the_whole(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_merge_keeps_given_predictions_and_one_base(tmp_path: Path) -> None:
+    preds = np.array([0, 1, -1, 1, 2, 2, 0])
+    for name in ("a", "b"):
+        with StoreWriter(tmp_path / name, target=TARGET) as writer:
+            writer.add(ModelCard(name, category="BASE"), logits=LOGITS, preds=preds)
+    same = [Store(tmp_path / "a").select(samples=rows) for rows in ([0, 1, 2], [3, 4, 5, 6])]
+    np.testing.assert_array_equal(merge(same, tmp_path / "again").preds("a"), preds)
+    with pytest.raises(ValueError, match="relative to one base, but the stores have 2: 'a', 'b'"):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "both", by="models")
+
+
 def test_models_merge_by_sample_id(tmp_path: Path) -> None:
     one = write(tmp_path / "one", {"a": {"logits": LOGITS}})
     order = RNG.permutation(N)
@@ -242,6 +256,16 @@ def test_models_merge_by_sample_id(tmp_path: Path) -> None:
     both = merge([one, other], tmp_path / "both", by="models")
     assert both.names == ("a", "b")
     np.testing.assert_array_equal(both.logits("b"), -LOGITS)
+    noted = write(
+        tmp_path / "noted", {"n": {"preds": TARGET}}, columns={"fold": np.arange(N)}, n_classes=K
+    )
+    noted = merge([one, noted], tmp_path / "with", by="models")
+    np.testing.assert_array_equal(noted.columns["fold"], np.arange(N))
+    other_fold = write(
+        tmp_path / "fold", {"f": {"preds": TARGET}}, columns={"fold": np.zeros(N, int)}, n_classes=K
+    )
+    with pytest.raises(ValueError, match="disagree on the column 'fold'"):
+        merge([noted, other_fold], tmp_path / "bad", by="models")
     wrong = write(
         tmp_path / "wrong", {"c": {"preds": TARGET}}, target=(TARGET + 1) % K, n_classes=K
     )

@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("info", "study", "store", "compare")
+COMMANDS = ("info", "study", "extract", "store", "compare")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,9 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
     except ModuleNotFoundError as error:
-        extra = getattr(options, "extra", "study")
-        what = f"ovcore {options.command} needs {error.name}"
-        print(f"{what}: pip install 'ovcore[{extra}]'", file=sys.stderr)
+        extra = getattr(options, "extra", None)
+        advice = f": pip install 'ovcore[{extra}]'" if extra else ""
+        print(f"ovcore {options.command} needs {error.name}{advice}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of a table has seen enough
         sys.stderr.close()

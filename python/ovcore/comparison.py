@@ -94,7 +94,7 @@ class Comparison:
         digits = [
             "" if key == "model" else ".3f" if key == "temperature" else ".4f" for key in rows[0]
         ]
-        text: str = tabulate(rows, headers=headers, floatfmt=digits)
+        text: str = tabulate(rows, headers=headers, floatfmt=digits, disable_numparse=[0])
         return text
 
     def to_pandas(self) -> pd.DataFrame:

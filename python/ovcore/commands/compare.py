@@ -7,6 +7,7 @@ import contextlib
 import csv
 import json
 import math
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ovcore as ov
+from ovcore.commands.study import positive
 from ovcore.store import Store
 
 _OF_ERRORS: dict[str, Callable[[ov.JointErrors], Any]] = {
@@ -61,7 +63,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help=f"columns of the table, sorted by the first: {', '.join(METRICS)}",
     )  # fmt: skip
     parser.add_argument(
-        "--pairs", type=int, nargs="?", const=20, metavar="COUNT",
+        "--pairs", type=positive, nargs="?", const=20, metavar="COUNT",
         help="list pairs, highest in the first metric, instead of the table (default: 20 of them)",
     )  # fmt: skip
     parser.add_argument(
@@ -84,8 +86,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Compares, prints the table, and writes what was asked for."""
-    if "-" in (options.json, options.csv) and options.json == options.csv:
-        raise ValueError("only one of --json and --csv can go to stdout")
+    if options.json is not None and options.json == options.csv:
+        raise ValueError("--json and --csv cannot go to the same file")
     store = Store(options.store)
     if options.models is not None:
         store = store.select(options.models)
@@ -181,7 +183,8 @@ def _text(
         ]
         headers = ["model a", "model b", *names]
     headers = [header.replace("_", " ") for header in headers]
-    return str(tabulate(rows, headers=headers, floatfmt=".4f"))
+    texts = [0] if options.pairs is None else [0, 1]  # names that look like numbers stay texts
+    return str(tabulate(rows, headers=headers, floatfmt=".4f", disable_numparse=texts))
 
 
 def _sorted(rows: list[list[Any]], column: int) -> list[list[Any]]:
@@ -235,10 +238,15 @@ def _opened(path: str) -> Iterator[TextIO]:
     if path == "-":
         yield sys.stdout
         return
-    part = Path(f"{path}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
+    target = Path(path).resolve()  # of a link, what it leads to
+    if target.exists() and not target.is_file():  # a device or a pipe is written to as it is
+        with target.open("w", encoding="utf-8", newline="") as file:
             yield file
-        part.replace(path)
+        return
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with part.open("x", encoding="utf-8", newline="") as file:
+            yield file
+        part.replace(target)
     finally:
         part.unlink(missing_ok=True)

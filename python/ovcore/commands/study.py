@@ -15,7 +15,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="folder for the page, tables and figures (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--splits", type=_positive, default=1, metavar="S",
+        "--splits", type=positive, default=1, metavar="S",
         help="repetitions with other seeds, for standard errors over them (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
@@ -34,7 +34,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """An option's number of something."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 Floats = NDArray[np.float32]
 Batch = Tensor | tuple[Any, ...] | Mapping[str, Any]
+Side: TypeAlias = Literal["output", "input"]
 
 
 @overload
@@ -27,7 +28,7 @@ def extract_outputs(
     batches: Iterable[Batch],
     *,
     layer: str,
-    side: Literal["output", "input"] = "output",
+    side: Side = "output",
 ) -> tuple[Floats, Floats]: ...
 
 
@@ -36,7 +37,7 @@ def extract_outputs(
     batches: Iterable[Batch],
     *,
     layer: str | None = None,
-    side: Literal["output", "input"] = "output",
+    side: Side = "output",
 ) -> tuple[Floats, Floats | None]:
     """Run `module` over `batches`: logits (N, K) and `layer`'s features (N, D), float32.
 
@@ -49,31 +50,39 @@ def extract_outputs(
     Raises ValueError where there is no such layer or no batch, and RuntimeError where the
     layer did not run exactly once in a batch.
     """
-    if side not in ("output", "input"):
-        raise ValueError(f"side must be 'output' or 'input', not {side!r}")
+    refuse_unknown_side(side)
     logits: list[Floats] = []
     features: list[Floats] = []
-    with _evaluating(module), _recording(module, layer, side) as seen, torch.no_grad():
+    with evaluating(module), recording(module, layer, side) as seen, torch.no_grad():
         for batch in batches:
             seen.clear()
-            logits.append(_rows(_logits_of(_call(module, batch))))
+            logits.append(_rows(logits_of(call(module, batch))))
             if layer is not None:
-                if len(seen) != 1:
-                    raise RuntimeError(f"layer {layer!r} ran {len(seen)} times in one batch, not 1")
-                features.append(_rows(seen[0]).reshape(len(logits[-1]), -1))
+                features.append(_rows(only(seen, layer)).reshape(len(logits[-1]), -1))
     if not logits:
         raise ValueError("batches is empty")
     return np.concatenate(logits), np.concatenate(features) if layer is not None else None
 
 
-def _call(module: nn.Module, batch: Batch) -> Any:
+def refuse_unknown_side(side: str) -> None:
+    """Raises ValueError unless ``side`` is one of a layer's two."""
+    if side not in ("output", "input"):
+        raise ValueError(f"side must be 'output' or 'input', not {side!r}")
+
+
+def call(module: nn.Module, batch: Any) -> Any:
+    """The module's output on a tensor, on positional arguments or on keyword arguments."""
     if isinstance(batch, Tensor):
         return module(batch)
     return module(**batch) if isinstance(batch, Mapping) else module(*batch)
 
 
-def _logits_of(output: Any) -> Tensor:
-    """The tensor itself, the `logits` of a structured output, or the first of a tuple."""
+def logits_of(output: Any) -> Tensor:
+    """The tensor itself, the `logits` of a structured output, or the first of a tuple: (N, K).
+
+    Raises:
+        TypeError: there is no such tensor, or it has other axes.
+    """
     output = getattr(output, "logits", output)
     if isinstance(output, tuple):
         output = output[0]
@@ -83,13 +92,20 @@ def _logits_of(output: Any) -> Tensor:
     return output
 
 
+def only(seen: list[Tensor], layer: str) -> Tensor:
+    """What a layer gave in one run of the module; RuntimeError unless it ran once."""
+    if len(seen) != 1:
+        raise RuntimeError(f"layer {layer!r} ran {len(seen)} times in one batch, not 1")
+    return seen[0]
+
+
 def _rows(tensor: Tensor) -> Floats:
     array: Floats = tensor.detach().to(device="cpu", dtype=torch.float32, copy=True).numpy()
     return array
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Eval mode; afterwards every submodule is in its own former mode again."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
@@ -101,7 +117,7 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _recording(module: nn.Module, layer: str | None, side: str) -> Iterator[list[Tensor]]:
+def recording(module: nn.Module, layer: str | None, side: Side) -> Iterator[list[Tensor]]:
     """A list that receives the layer's tensor each time the layer runs."""
     seen: list[Tensor] = []
     if layer is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -51,6 +52,7 @@ class Manifest:
     n_classes: int | None = None
     columns: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     entries: tuple[Entry, ...] = ()
+    samples_sha256: str = ""  # as it was read
 
 
 def accuracy_of(n_wrong: int, n_samples: int) -> float:
@@ -70,7 +72,7 @@ def read(folder: Path) -> Manifest:
         raise FileNotFoundError(f"no store at {folder}: {FILE} is missing")
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is damaged: {error}") from error
     found = saved.get("format") if isinstance(saved, dict) else None
     if found != FORMAT:
@@ -80,7 +82,7 @@ def read(folder: Path) -> Manifest:
         )
     try:
         return _from_json(saved)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise StoreError(f"{path} is damaged: {error!r}") from error
 
 
@@ -123,7 +125,18 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
         "target": manifest.target.tolist(),
         "sample_ids": manifest.sample_ids,
         "columns": {name: values.tolist() for name, values in manifest.columns.items()},
+        "samples_sha256": hash_samples(manifest),
     }
+
+
+def hash_samples(manifest: Manifest) -> str:
+    """SHA-256 of labels, ids and columns: tells whether somebody changed them afterwards."""
+    digest = hashlib.sha256(manifest.target.astype("<i8").tobytes())
+    names = sorted(manifest.columns)
+    digest.update(json.dumps([manifest.sample_ids, names]).encode())
+    for name in names:
+        digest.update(manifest.columns[name].astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 def _from_json(saved: Mapping[str, Any]) -> Manifest:
@@ -131,12 +144,24 @@ def _from_json(saved: Mapping[str, Any]) -> Manifest:
     entries = tuple(_entry(model, n_samples) for model in saved["models"])
     if len({entry.card.name for entry in entries}) != len(entries):
         raise ValueError("model names repeat")
+    if len({entry.file for entry in entries}) != len(entries):
+        raise ValueError("two models have the same file")
+    if n_classes is not None and not (type(n_classes) is int and n_classes > 0):
+        raise ValueError(f"n_classes is {n_classes!r}")
     for key, count in (("sample_ids", n_samples), ("class_names", n_classes)):
         texts = saved[key]
         if texts is not None and not (
-            len(texts) == count and all(isinstance(text, str) for text in texts)
+            isinstance(texts, list)
+            and len(texts) == count
+            and all(isinstance(text, str) for text in texts)
         ):
             raise ValueError(f"{key} must be {count} texts")
+    if saved["sample_ids"] is not None and len(set(saved["sample_ids"])) != n_samples:
+        raise ValueError("sample ids repeat")
+    for entry in entries:
+        logits = entry.tensors.get("logits")
+        if logits is not None and logits.shape[1:] != (n_classes,):
+            raise ValueError(f"logits of {entry.card.name!r} have shape {logits.shape}")
     return Manifest(
         target=_integers(saved["target"], n_samples),
         sample_ids=saved["sample_ids"],
@@ -144,6 +169,7 @@ def _from_json(saved: Mapping[str, Any]) -> Manifest:
         n_classes=n_classes,
         columns={name: _integers(values, n_samples) for name, values in saved["columns"].items()},
         entries=entries,
+        samples_sha256=saved["samples_sha256"],
     )
 
 
@@ -158,12 +184,15 @@ def _entry(model: Mapping[str, Any], n_samples: int) -> Entry:
     for name, tensor in tensors.items():
         if tensor.shape[0] != n_samples:
             raise ValueError(f"{name} of {model['name']!r} has shape {tensor.shape}")
+    accuracy = model["accuracy"]
+    if accuracy is not None and not (isinstance(accuracy, float | int) and 0 <= accuracy <= 1):
+        raise ValueError(f"accuracy of {model['name']!r} is {accuracy!r}")
     return Entry(
         card=ModelCard(**{key: model[key] for key in _CARD_KEYS}),
         file=file,
         tensors=tensors,
         sha256={name: tensor["sha256"] for name, tensor in model["tensors"].items()},
-        accuracy=model["accuracy"],
+        accuracy=accuracy,
     )
 
 
@@ -171,4 +200,5 @@ def _integers(values: list[int], count: int) -> NDArray[np.int64]:
     array = np.array(values, np.int64)
     if array.shape != (count,) or array.tolist() != values:
         raise ValueError(f"expected {count} integers")
+    array.flags.writeable = False
     return array

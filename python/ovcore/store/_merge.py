@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ovcore import _inputs
 from ovcore.store._cards import ModelCard
@@ -32,7 +31,8 @@ def merge(
         path: the store to make.
         by: "samples" joins shards: the same models on samples that follow each other. "models"
             joins models: those of all stores, on the samples of the first; the others are aligned
-            by sample id, or, where no store has ids, taken in their order.
+            by sample id, or, where no store has ids, taken in their order. Columns of all are kept;
+            no more than one may have a base model, which categories are relative to.
 
     Raises:
         FileExistsError: ``path`` is there already.
@@ -108,13 +108,24 @@ def _refuse_other_models(first: Store, store: Store) -> None:
 def _merge_models(stores: Sequence[Store], path: str | os.PathLike[str]) -> None:
     first = stores[0]
     aligned = [first, *(_aligned(store, first) for store in stores[1:])]
+    bases = [card.name for store in stores for card in store.models if card.category == "BASE"]
+    if len(bases) > 1:
+        raise ValueError(
+            f"categories are relative to one base, but the stores have {len(bases)}: "
+            f"{', '.join(map(repr, bases[:5]))}"
+        )
+    columns = dict(first.columns)
+    for store in aligned[1:]:
+        for name, values in store.columns.items():
+            if not np.array_equal(columns.setdefault(name, values), values):
+                raise ValueError(f"{first.path} and {store.path} disagree on the column {name!r}")
     with StoreWriter(
         path,
         target=first.target,
         sample_ids=first.sample_ids,
         class_names=first.class_names,
         n_classes=first.n_classes,
-        columns=first.columns,
+        columns=columns,
     ) as writer:
         for store in aligned:
             for card in store.models:
@@ -142,12 +153,10 @@ def _aligned(store: Store, first: Store) -> Store:
 
 
 def _blocks(store: Store, name: str, kinds: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    """A model's outputs, some tens of megabytes at a time; predictions follow from scores."""
+    """A model's outputs, some tens of megabytes at a time."""
     read = {"logits": store.logits, "features": store.features, "topk": store.topk}
     given: dict[str, Any] = {kind: read[kind](name) for kind in kinds if kind in read}
-    if not {"logits", "topk"} & given.keys():
-        preds: NDArray[np.int32] | None = store.preds(name)
-        given["preds"] = preds
+    given["preds"] = store.preds(name)
     n_bytes = sum(
         values.nbytes if isinstance(values, np.ndarray) else values.probs.nbytes * 3
         for values in given.values()

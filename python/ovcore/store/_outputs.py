@@ -68,13 +68,14 @@ def read(
     return outputs, tensors
 
 
-def classes_of(given: Mapping[str, Array | TopK | None]) -> int | None:
-    """K of the logits or of the stored top-k outputs."""
-    for kind in ("logits", "topk"):
-        values = given.get(kind)
-        if values is not None and len(values.shape) == 2:
-            return int(values.shape[1])
-    return None
+def classes_of(given: Mapping[str, Array | TopK | None]) -> dict[str, int]:
+    """K of the logits and of the stored top-k outputs, where they are given."""
+    found = {kind: given.get(kind) for kind in ("logits", "topk")}
+    return {
+        kind: int(values.shape[1])
+        for kind, values in found.items()
+        if values is not None and len(values.shape) == 2
+    }
 
 
 def _predictions(

@@ -7,6 +7,7 @@ whole tensors as copies, which outputs of models are too large for.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -66,7 +67,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
             header = json.loads(file.read(length))
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if isinstance(error, StoreError):
             raise
         raise StoreError(f"{path} has no safetensors header: {error}") from error
@@ -82,7 +83,13 @@ def read_header(path: Path) -> dict[str, Tensor]:
         }
         ends = [int(header[name]["data_offsets"][1]) for name in tensors]
         last = 8 + length + max(ends, default=0)
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        for name, tensor in tensors.items():
+            if {type(n) for n in tensor.shape} - {int}:
+                raise ValueError(f"{name} has shape {tensor.shape}")
+            begin, end = header[name]["data_offsets"]
+            if tensor.dtype in _NAMES and not 0 <= begin <= end == begin + tensor.n_bytes:
+                raise ValueError(f"{name} of {tensor.n_bytes} bytes is said to be at {begin}:{end}")
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise StoreError(f"{path} has a damaged header: {error!r}") from error
     if size != last:
         raise StoreError(f"{path} has {size:,} bytes, but its header tells of {last:,}")
@@ -107,7 +114,11 @@ def map_tensor(path: Path, name: str, expected: Tensor) -> NDArray[Any]:
     if found.n_bytes == 0:
         values = np.empty(found.shape, bits_of(found.dtype))
     else:
-        values = np.memmap(path, bits_of(found.dtype), "r", found.offset, found.shape)
+        try:
+            values = np.memmap(path, bits_of(found.dtype), "r", found.offset, found.shape)
+        except OSError as error:
+            advice = "; raise the limit of open files (ulimit -n)" * (error.errno == errno.EMFILE)
+            raise StoreError(f"{path} cannot be mapped: {error.strerror}{advice}") from error
         values = values.view(np.ndarray)
     if found.dtype == "bfloat16":
         try:

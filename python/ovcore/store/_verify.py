@@ -26,12 +26,17 @@ def verify(path: str | os.PathLike[str]) -> list[str]:
         FileNotFoundError, StoreError: there is no store, or its manifest cannot be read.
     """
     folder = Path(path)
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob(".adding-*")])
     manifest = _manifest.read(folder)
-    problems = [line for entry in manifest.entries for line in _check(folder, entry, manifest)]
-    known = {entry.file for entry in manifest.entries}
+    problems = []
+    if _manifest.hash_samples(manifest) != manifest.samples_sha256:
+        problems.append(f"{folder / _manifest.FILE}: labels, sample ids or columns were changed")
+    problems += [line for entry in manifest.entries for line in _check(folder, entry, manifest)]
+    # Read again: a model may have been added meanwhile.
+    known = {entry.file for entry in (*manifest.entries, *_manifest.read(folder).entries)}
     problems += [
-        f"{file} belongs to no model: a writer was killed; delete it"
-        for file in sorted(folder.glob("*.safetensors"))
+        f"{file} belongs to no model: a writer is at work, or was killed; the next clears it away"
+        for file in files
         if file.name not in known
     ]
     return problems

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import itertools
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -65,6 +68,7 @@ class StoreWriter:
         self._manifest = _checked(target, sample_ids, class_names, n_classes, columns)
         self._lock: BaseFileLock | None = None
         self._part: Path | None = None
+        self._was_open = False
 
     @classmethod
     def append(cls, path: str | os.PathLike[str]) -> StoreWriter:
@@ -78,6 +82,7 @@ class StoreWriter:
         writer._is_new = False
         writer._manifest = _manifest.read(writer.path)
         writer._lock = writer._part = None
+        writer._was_open = False
         return writer
 
     @property
@@ -106,6 +111,8 @@ class StoreWriter:
         return self._manifest.class_names
 
     def __enter__(self) -> StoreWriter:
+        if self._was_open:
+            raise RuntimeError("a StoreWriter is opened once: make another")
         if self._is_new:
             # Hidden beside the store under a name of its own, so that what a killed writer left
             # is found and cleared by the next.
@@ -117,17 +124,23 @@ class StoreWriter:
         try:
             if self._is_new:
                 self._refuse_existing()
-                _clear(folder, all_but=_lock.FILE)
+                for left in folder.iterdir():
+                    if left.name != _lock.FILE:
+                        _remove(left)
                 self._part = folder
             else:
                 self._manifest = _manifest.read(self.path)
                 for left in self.path.glob(".adding-*"):
-                    shutil.rmtree(left)
+                    _remove(left)
                 self._part = folder / f".adding-{uuid.uuid4().hex[:8]}"
                 self._part.mkdir()
         except BaseException:
+            if self._is_new:
+                shutil.rmtree(folder, ignore_errors=True)
             self._lock.release()
             raise
+        self._was_open = True
+        self._process = os.getpid()
         return self
 
     def add(
@@ -171,21 +184,21 @@ class StoreWriter:
             As :meth:`add`; and ValueError where a block holds other tensors than the first.
         """
         part = self._open_part()
+        if not isinstance(card, ModelCard):
+            raise TypeError(f"card must be a ModelCard, got {card!r}")
         if any(entry.card.name == card.name for entry in self._manifest.entries):
             raise ValueError(f"the store has a model named {card.name!r} already")
-        # Files are numbered, so that no model name can reach outside the folder.
-        file = f"model-{len(self._manifest.entries):05d}.safetensors"
-        try:
-            entry, n_classes = self._write(card, part / file, blocks)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"{error.strerror} while writing {card.name!r}; the store keeps what it had",
-                str(self.path),
-            ) from error
+        card = copy.deepcopy(card)  # as it is now, whatever becomes of its dict
+        entry, n_classes = self._write(card, part / self._free_file(), blocks)
         self._manifest = replace(
             self._manifest, n_classes=n_classes, entries=(*self._manifest.entries, entry)
         )
+
+    def _free_file(self) -> str:
+        """Files are numbered, so that no model name can reach outside the folder."""
+        used = {entry.file for entry in self._manifest.entries}
+        numbers = itertools.count(len(used))
+        return next(file for n in numbers if (file := f"model-{n:05d}.safetensors") not in used)
 
     def _write(
         self, card: ModelCard, path: Path, blocks: Iterable[Mapping[str, Array | TopK | None]]
@@ -204,17 +217,20 @@ class StoreWriter:
                         for name, t in found.items()
                     }
                     self._refuse_length(card.name, found, more=blocks)
-                    file = TensorFile(path, tensors)
+                    with self._saying(card.name):
+                        file = TensorFile(path, tensors)
                 _refuse_others(card.name, tensors, found)
                 count = len(next(iter(outputs.values())))
-                for name, rows in outputs.items():
-                    file.write(name, rows)
+                with self._saying(card.name):
+                    for name, rows in outputs.items():
+                        file.write(name, rows)
                 if "preds" in outputs:
                     wrong += int((outputs["preds"] != self.target[done : done + count]).sum())
                 done += count
             if file is None:
                 raise ValueError(f"{card.name!r} has no outputs: there is no block")
-            hashes = file.finish()
+            with self._saying(card.name):
+                hashes = file.finish()
         except BaseException:
             if file is not None:
                 file.close()
@@ -222,6 +238,18 @@ class StoreWriter:
             raise
         accuracy = accuracy_of(wrong, done) if done and "preds" in tensors else None
         return Entry(card, path.name, tensors, hashes, accuracy), n_classes
+
+    @contextlib.contextmanager
+    def _saying(self, name: str) -> Iterator[None]:
+        """Errors of the disk say what was being written."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{error.strerror} while writing {name!r}; the store keeps what it had",
+                str(self.path),
+            ) from error
 
     def _refuse_length(
         self,
@@ -240,13 +268,13 @@ class StoreWriter:
     def _agreed_classes(
         self, block: Mapping[str, Array | TopK | None], known: int | None, name: str
     ) -> int | None:
-        found = _outputs.classes_of(block)
-        if found is None or found == known:
-            return known
-        if known is not None:
-            raise ValueError(f"logits of {name!r} have {found} classes, the store {known}")
-        _refuse_labels(self.target, found)
-        return found
+        for kind, found in _outputs.classes_of(block).items():
+            if known is None:
+                _refuse_labels(self.target, found)
+                known = found
+            elif found != known:
+                raise ValueError(f"{kind} of {name!r} have {found} classes, the store {known}")
+        return known
 
     def _open_part(self) -> Path:
         if self._part is None:
@@ -254,7 +282,7 @@ class StoreWriter:
         return self._part
 
     def _refuse_existing(self) -> None:
-        if self.path.exists():
+        if self.path.is_symlink() or self.path.exists():
             raise FileExistsError(
                 f"a store or another file is already at {self.path}; "
                 "StoreWriter.append adds models to a store"
@@ -268,6 +296,8 @@ class StoreWriter:
     ) -> None:
         part = self._open_part()
         assert self._lock is not None
+        if os.getpid() != self._process:  # a fork leaves the block: the writer is its parent's
+            return
         try:
             if kind is None:
                 self._publish(part)
@@ -291,8 +321,11 @@ class StoreWriter:
                 file.replace(moved[-1])
             _manifest.write(self.path, self._manifest)
         except BaseException:
+            # An interrupt may come after the manifest is in place: what it names stays.
+            named = {entry.file for entry in _manifest.read(self.path).entries}
             for file in moved:
-                file.unlink(missing_ok=True)
+                if file.name not in named:
+                    file.unlink(missing_ok=True)
             raise
 
 
@@ -303,7 +336,7 @@ def _checked(
     n_classes: int | None,
     columns: Mapping[str, Array] | None,
 ) -> Manifest:
-    labels = _arrays.integers(_arrays.adopt(target, "target"), "target")
+    labels = _as_int64(target, "target")
     if labels.ndim != 1:
         raise ValueError(f"target must be (N,), got shape {labels.shape}")
     ids = _texts(sample_ids, "sample_ids")
@@ -323,19 +356,26 @@ def _checked(
     _refuse_labels(labels, n_classes)
     kept = {}
     for name, given in (columns or {}).items():
-        values = _arrays.integers(_arrays.adopt(given, name), f"column {name!r}")
+        values = _as_int64(given, f"column {name!r}")
         if values.shape != labels.shape:
             raise ValueError(f"column {name!r} must be {labels.shape}, got {values.shape}")
-        kept[name] = values.astype(np.int64)
-    return Manifest(labels.astype(np.int64), ids, names, n_classes, kept)
+        kept[name] = values
+    return Manifest(labels, ids, names, n_classes, kept)
+
+
+def _as_int64(given: Array, name: str) -> NDArray[np.int64]:
+    values = _arrays.integers(_arrays.adopt(given, name), name)
+    if values.dtype == np.uint64 and values.size and values.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} has a number beyond 2^63: {values.max()}")
+    return values.astype(np.int64)
 
 
 def _texts(given: Sequence[str] | None, name: str) -> list[str] | None:
     if given is None:
         return None
     texts = list(given)
-    if isinstance(given, str) or not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"{name} must be strings")
+    if isinstance(given, str | set | frozenset) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{name} must be a sequence of strings")
     return [str(text) for text in texts]
 
 
@@ -366,7 +406,9 @@ def _refuse_others(name: str, first: Mapping[str, Tensor], found: Mapping[str, T
                 )
 
 
-def _clear(folder: Path, *, all_but: str) -> None:
-    for left in folder.iterdir():
-        if left.name != all_but:
-            left.unlink()
+def _remove(left: Path) -> None:
+    """What a killed writer left."""
+    if left.is_dir():
+        shutil.rmtree(left)
+    else:
+        left.unlink()
