@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("info", "study", "extract", "store", "compare")
+COMMANDS = ("info", "study", "extract", "imports", "store", "compare")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
