@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,24 @@ def test_topk_and_predictions(tmp_path: Path) -> None:
     assert [output.shape for output in store.outputs()] == [(N,)] * 3
     assert isinstance(store.select(["top"]).outputs()[0], ov.TopK)
     assert store.select(["full"]).outputs()[0].shape == (N, K)
+
+
+def test_many_models_of_predictions_take_few_files(tmp_path: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with StoreWriter(tmp_path / "s", target=TARGET) as writer:
+        for m in range(60):
+            writer.add(ModelCard(f"model {m}"), logits=LOGITS + m)
+    store = Store(tmp_path / "s")
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 40, limit[1])
+    )
+    try:
+        preds = [store.preds(name) for name in store.names]
+        with pytest.raises(StoreError, match=r"raise the limit of open files \(ulimit -n\)"):
+            store.outputs()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    assert ov.pairwise.joint_agreement(preds)[0, 59] == N
 
 
 def test_features_alone_have_no_outputs(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from ovcore.topk import TopK
 
 __all__ = ["Store"]
 
+_COPIED_BYTES = 1 << 24  # predictions of four million samples
+
 
 class Store:
     """Opens the store at ``path`` for reading.
@@ -111,7 +113,9 @@ class Store:
 
     def preds(self, name: str) -> NDArray[np.int32] | None:
         """Predicted classes (N,), -1 for none; None where features alone are kept."""
-        return self._read(name, "preds")
+        values = self._read(name, "preds")
+        # A map holds a file descriptor, of which thousands of models would run out.
+        return values.copy() if values is not None and values.nbytes <= _COPIED_BYTES else values
 
     def topk(self, name: str) -> TopK | None:
         """Stored top-k outputs, or None where none are kept."""
