@@ -47,6 +47,7 @@ temperature = sys.argv[2] if sys.argv[2] in ("fit", "stored") else float(sys.arg
 result = ov.compare(Store(sys.argv[1]), temperature=temperature)
 seconds = time.perf_counter() - begin
 done.set()
+peak = max(peak, resident())
 hits = int(result.ensembles.hits.sum())
 print(json.dumps({"seconds": seconds, "peak_bytes": peak, "hits": hits}))
 """
