@@ -326,6 +326,23 @@ def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
     assert not (small_disk / "t").exists()
 
 
+def test_space_is_reserved_before_a_model_is_written(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk, also where none can be mounted."""
+
+    def full(*_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with StoreWriter.append(store) as writer:
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(OSError, match="No space left on device while writing 'c'"):
+            writer.add(ModelCard("c"), logits=LOGITS)
+    monkeypatch.undo()
+    assert Store(store).names == ("a", "b")
+    assert verify(store) == []
+
+
 def test_a_manifest_that_does_not_fit_leaves_the_store(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

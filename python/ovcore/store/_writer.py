@@ -12,16 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _arrays, _inputs
 from ovcore._arrays import Array
 from ovcore.store import _lock, _manifest, _outputs
 from ovcore.store._cards import ModelCard
-from ovcore.store._manifest import Entry, Manifest, accuracy_of
+from ovcore.store._manifest import Entry, accuracy_of
+from ovcore.store._samples import read_samples, refuse_labels
 from ovcore.store._tensors import Tensor, TensorFile
 from ovcore.topk import TopK
 
@@ -65,7 +65,7 @@ class StoreWriter:
         self.path = Path(path)
         self._refuse_existing()
         self._is_new = True
-        self._manifest = _checked(target, sample_ids, class_names, n_classes, columns)
+        self._manifest = read_samples(target, sample_ids, class_names, n_classes, columns)
         self._lock: BaseFileLock | None = None
         self._part: Path | None = None
         self._was_open = False
@@ -270,7 +270,7 @@ class StoreWriter:
     ) -> int | None:
         for kind, found in _outputs.classes_of(block).items():
             if known is None:
-                _refuse_labels(self.target, found)
+                refuse_labels(self.target, found)
                 known = found
             elif found != known:
                 raise ValueError(f"{kind} of {name!r} have {found} classes, the store {known}")
@@ -327,69 +327,6 @@ class StoreWriter:
                 if file.name not in named:
                     file.unlink(missing_ok=True)
             raise
-
-
-def _checked(
-    target: Array,
-    sample_ids: Sequence[str] | None,
-    class_names: Sequence[str] | None,
-    n_classes: int | None,
-    columns: Mapping[str, Array] | None,
-) -> Manifest:
-    labels = _as_int64(target, "target")
-    if labels.ndim != 1:
-        raise ValueError(f"target must be (N,), got shape {labels.shape}")
-    ids = _texts(sample_ids, "sample_ids")
-    if ids is not None:
-        if len(ids) != len(labels):
-            raise ValueError(f"{len(ids)} sample ids for {len(labels)} samples")
-        if len(set(ids)) != len(ids):
-            distinct, counts = np.unique(np.array(ids, object), return_counts=True)
-            raise ValueError(f"sample ids repeat, as {distinct[counts.argmax()]!r}")
-    names = _texts(class_names, "class_names")
-    if n_classes is not None:
-        n_classes = _inputs.integer(n_classes, "n_classes")
-    if names is not None:
-        if n_classes not in (None, len(names)):
-            raise ValueError(f"class_names has {len(names)} names but n_classes is {n_classes}")
-        n_classes = len(names)
-    _refuse_labels(labels, n_classes)
-    kept = {}
-    for name, given in (columns or {}).items():
-        values = _as_int64(given, f"column {name!r}")
-        if values.shape != labels.shape:
-            raise ValueError(f"column {name!r} must be {labels.shape}, got {values.shape}")
-        kept[name] = values
-    return Manifest(labels, ids, names, n_classes, kept)
-
-
-def _as_int64(given: Array, name: str) -> NDArray[np.int64]:
-    values = _arrays.integers(_arrays.adopt(given, name), name)
-    if values.dtype == np.uint64 and values.size and values.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"{name} has a number beyond 2^63: {values.max()}")
-    return values.astype(np.int64)
-
-
-def _texts(given: Sequence[str] | None, name: str) -> list[str] | None:
-    if given is None:
-        return None
-    texts = list(given)
-    if isinstance(given, str | set | frozenset) or not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"{name} must be a sequence of strings")
-    return [str(text) for text in texts]
-
-
-def _refuse_labels(labels: NDArray[np.integer[Any]], n_classes: int | None) -> None:
-    outside = labels < 0
-    if n_classes is not None:
-        outside |= labels >= n_classes
-    if outside.any():
-        first = int(outside.argmax())
-        expected = "a class >= 0" if n_classes is None else f"a class in 0..{n_classes - 1}"
-        raise ValueError(
-            f"target[{first}] is {labels[first]}, expected {expected}: "
-            "leave out samples without a label"
-        )
 
 
 def _refuse_others(name: str, first: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
