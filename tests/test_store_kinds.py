@@ -130,8 +130,14 @@ def test_blocks_are_as_the_whole(tmp_path: Path) -> None:
     ("blocks", "message"),
     [
         ([], "there is no block"),
-        ([{"logits": LOGITS[:3]}, {"logits": LOGITS[:3]}], "logits has 6 samples but the store 7"),
-        ([{"logits": LOGITS}, {"logits": LOGITS[:1]}], "logits has more than 7 samples"),
+        (
+            [{"logits": LOGITS[:3]}, {"logits": LOGITS[:3]}],
+            "logits of 'a' has 6 samples but the store has 7",
+        ),
+        (
+            [{"logits": LOGITS}, {"logits": LOGITS[:1]}],
+            "logits of 'a' has 8 samples but the store has 7",
+        ),
         ([{"logits": LOGITS[:3]}, {"preds": TARGET[:4]}], "some blocks of 'a' have logits"),
         (
             [{"logits": LOGITS[:3]}, {"logits": LOGITS[3:].astype(np.float64)}],

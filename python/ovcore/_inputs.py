@@ -115,7 +115,6 @@ def read_scores(
 
 def are_stored(data: Array | TopK | Sequence[Array | TopK]) -> bool:
     """Whether these are stored top-k outputs of all models."""
-    data = _outputs_of(data)
     parts = data if isinstance(data, list | tuple) else [data]
     return all(isinstance(part, TopK) for part in parts)
 

@@ -139,7 +139,7 @@ def _temperature(options: argparse.Namespace, store: Store) -> str | float:
             ) from None
     if options.calibration is not None:
         return "fit"
-    if all(isinstance(output, ov.TopK) for output in store.outputs()):
+    if not _has_logits(store):
         return 1.0
     return "fit" if any(card.temperature is None for card in store.models) else "stored"
 

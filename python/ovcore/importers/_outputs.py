@@ -92,10 +92,9 @@ class Outputs:
             if self.preds.ndim != 1:
                 raise ValueError(f"{self.file}: predictions must be (N,), got {self.preds.shape}")
             _refuse_below(f"{self.file}: prediction", self.preds, -1)
-        if self.names_differ_from_scores():
+        if self.class_names is not None and len(self.class_names) != self.n_classes:
             raise ValueError(
-                f"{self.file}: {len(self.class_names or ())} class names for {self.n_classes} "
-                "classes"
+                f"{self.file}: {len(self.class_names)} class names for {self.n_classes} classes"
             )
         _check_samples(self.file, self.target, self.sample_ids, self.n_samples)
 
@@ -121,10 +120,6 @@ class Outputs:
     def named(self, name: str) -> Outputs:
         """The same with another name of the model."""
         return replace(self, card=replace(self.card, name=name))
-
-    def names_differ_from_scores(self) -> bool:
-        """Whether there are more or fewer names than classes."""
-        return self.class_names is not None and len(self.class_names) != self.n_classes
 
     def largest_class(self) -> int:
         """The largest class among labels, predictions and top-k classes; -1 where there is none."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,11 +216,12 @@ class StoreWriter:
                         name: t._replace(shape=(self.n_samples, *t.shape[1:]))
                         for name, t in found.items()
                     }
-                    self._refuse_length(card.name, found, more=blocks)
                     with self._saying(card.name):
                         file = TensorFile(path, tensors)
                 _refuse_others(card.name, tensors, found)
                 count = len(next(iter(outputs.values())))
+                if done + count > self.n_samples:
+                    self._refuse_length(card.name, next(iter(found)), done + count)
                 with self._saying(card.name):
                     for name, rows in outputs.items():
                         file.write(name, rows)
@@ -229,6 +230,8 @@ class StoreWriter:
                 done += count
             if file is None:
                 raise ValueError(f"{card.name!r} has no outputs: there is no block")
+            if done < self.n_samples:
+                self._refuse_length(card.name, next(iter(tensors)), done)
             with self._saying(card.name):
                 hashes = file.finish()
         except BaseException:
@@ -251,19 +254,10 @@ class StoreWriter:
                 str(self.path),
             ) from error
 
-    def _refuse_length(
-        self,
-        name: str,
-        found: Mapping[str, Tensor],
-        more: Iterable[Mapping[str, Array | TopK | None]],
-    ) -> None:
-        """A model that is given whole is refused before its file is made."""
-        count = next(iter(found.values())).shape[0]
-        if isinstance(more, list) and count != self.n_samples:
-            kind = next(iter(found))
-            raise ValueError(
-                f"{kind} of {name!r} has {count} samples but the store has {self.n_samples}"
-            )
+    def _refuse_length(self, name: str, kind: str, count: int) -> NoReturn:
+        raise ValueError(
+            f"{kind} of {name!r} has {count} samples but the store has {self.n_samples}"
+        )
 
     def _agreed_classes(
         self, block: Mapping[str, Array | TopK | None], known: int | None, name: str
