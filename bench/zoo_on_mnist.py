@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ovcore.study.measure import Measurement, category_rows, measure, pair_rows, table_one
+from ovcore.study import Subject, from_zoo
+from ovcore.study.experiments.tables import model_table
+from ovcore.study.pairs import category_rows
 from ovcore.study.zoo import Recipe, build
 from ovcore.study.zoo.raster import SIDE, block_counts
 
@@ -41,11 +43,14 @@ def like_digits(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return block_counts(frames)
 
 
-def report(measurements: list[Measurement]) -> None:
+METRICS = ("accuracy", "error_inconsistency", "relative_to_chance", "gain", "conversion_rate")
+
+
+def report(subject: Subject) -> None:
     """Every model against the base, and the means of categories."""
     columns = ["model", "category", "temperature", "accuracy", "error_inconsistency", "gain"]
-    print(table_one(measurements)[columns].to_string(index=False, float_format="%.4f"))
-    print(category_rows(pair_rows(measurements)).to_string(index=False, float_format="%.4f"))
+    print(model_table(subject)[columns].to_string(index=False, float_format="%.4f"))
+    print(category_rows(subject, METRICS).to_string(index=False, float_format="%.4f"))
 
 
 def main() -> None:
@@ -61,7 +66,7 @@ def main() -> None:
         labels = data["labels"][: options.samples].astype(np.int64)
     recipe = Recipe(labelled=options.labelled)
     splits = build(recipe, images=images, labels=labels, splits=options.splits, cache=options.cache)
-    report([measure(split) for split in splits])
+    report(from_zoo(recipe, splits))
 
 
 if __name__ == "__main__":

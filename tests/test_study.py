@@ -1,234 +1,301 @@
-"""The study from end to end on a tiny zoo: the files it writes and what they say."""
+"""The study from end to end: the files it writes, resumed, repeated, and told on a terminal."""
 
 from __future__ import annotations
 
 import csv
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import replace
-from html.parser import HTMLParser
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from ovcore.study import features, findings, measure, page, report
-from ovcore.study.zoo import Recipe, ZooSplit
+import ovcore as ov
+from ovcore.__main__ import main
+from ovcore.store import ModelCard, Store, StoreWriter
+from ovcore.study import EXPERIMENTS, from_store, resuming, running
+from ovcore.study.results import Result
+from ovcore.study.zoo import Recipe
 
-
-@pytest.fixture(scope="module", autouse=True)
-def fewer_probes() -> Iterator[None]:
-    """The probes of features have tests of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features, "SEEDS", 1)
-        patch.setattr(features, "CURVES_EACH", 1)
-        yield
+FAST = ("fig1", "fig2", "table1")
 
 
 @pytest.fixture(scope="module")
-def measured(zoo_split: ZooSplit) -> measure.Measurement:
-    return measure.measure(zoo_split)
+def of_zoo(zoo_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every experiment of the tiny zoo."""
+    out = tmp_path_factory.mktemp("study") / "new"
+    page = running.run(out, recipe=Recipe.tiny(), cache=zoo_cache, quiet=True)
+    assert page == out / "index.html"
+    return out
 
 
 @pytest.fixture(scope="module")
-def folder(zoo_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("study")
-    written = report.run(out / "new", recipe=Recipe.tiny(), cache=zoo_cache, quiet=True)
-    assert written == out / "new" / "index.html"
-    return written.parent
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of six models' logits."""
+    rng = np.random.default_rng(4)
+    target = rng.integers(0, 5, 400)
+    path = tmp_path_factory.mktemp("outputs") / "models"
+    with StoreWriter(path, target=target, class_names=list("abcde")) as writer:
+        for m, (name, category) in enumerate(
+            [("base", "BASE"), ("twin", "REINIT"), ("other", "REINIT"), ("wide", "ARCH"),
+             ("far", "DATASET"), ("farther", "DATASET")]
+        ):  # fmt: skip
+            logits = rng.normal(size=(400, 5)) + (1.4 + 0.1 * m) * np.eye(5)[target]
+            writer.add(ModelCard(name, category=category), logits=logits.astype(np.float32))
+    return path
 
 
-class Page(HTMLParser):
-    """Collects what a page asks for, and its text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.requests: list[str] = []
-        self.text: list[str] = []
-        self.ids: list[str] = []
-        self._in_script = False
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._in_script = tag in ("script", "style")
-        self.requests += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data")]
-        self.ids += [v or "" for k, v in attrs if k == "id"]
-
-    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002
-        self._in_script = False
-
-    def handle_data(self, data: str) -> None:
-        if not self._in_script:
-            self.text.append(data)
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
-def test_the_page_has_every_category_and_asks_for_nothing(folder: Path) -> None:
-    source = (folder / "index.html").read_text()
-    seen = Page(source)
-    text = " ".join(seen.text)
-    assert seen.requests == []
-    assert "default-src 'none'" in source
-    for category in measure.CATEGORIES:
-        assert text.count(category) >= 2
-    for heading in ("What of the paper holds here", "All pairs", "Where each model is confident"):
-        assert heading in text
-    assert "no untouched test set" in text
-    assert len(seen.ids) == len(set(seen.ids))
-    specifications = re.search(r'id="specifications">(.*?)</script>', source, re.DOTALL)
-    assert specifications
-    drawn = json.loads(specifications.group(1))
-    assert {"inconsistency", "chance", "gain", "conversion", "heatmap", "theta-ARCH"} <= set(drawn)
-    assert set(drawn) <= set(seen.ids)
-
-
-def test_tables_carry_the_measured_numbers(
-    folder: Path, zoo_split: ZooSplit, measured: measure.Measurement
-) -> None:
-    with (folder / "table1.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["category"] for row in rows][:2] == ["BASE", "REINIT"]
-    assert {row["category"] for row in rows} == {"BASE", *measure.CATEGORIES}
-    compared = measured.comparison
-    base = compared.models.index(compared.base)
-    assert {row["model"] for row in rows} == set(compared.models)
-    for row in rows:
-        m = compared.models.index(row["model"])
-        wrong = zoo_split.test.logits(row["model"]).argmax(axis=1) != zoo_split.test.target
-        assert float(row["accuracy"]) == pytest.approx(1 - wrong.mean())
-        base_wrong = zoo_split.test.logits(compared.base).argmax(axis=1) != zoo_split.test.target
-        assert float(row["error_inconsistency"]) == pytest.approx((wrong ^ base_wrong).mean())
-        assert float(row["ensemble_accuracy"]) == compared.ensembles.accuracy[base, m]
-    study = json.loads((folder / "study.json").read_text())
+def test_every_experiment_of_the_zoo_is_made(of_zoo: Path) -> None:
+    study = json.loads((of_zoo / "study.json").read_text())
+    assert list(study["experiments"]) == list(EXPERIMENTS)
+    made = {name for name, found in study["experiments"].items() if not found["lacking"]}
+    assert made >= {"fig1", "fig2", "fig3", "fig4", "fig5", "fig6", "fig7", "fig8", "table1"}
+    for name, found in study["experiments"].items():
+        claims = [finding["claim"] for finding in found["findings"]]
+        assert claims == list(EXPERIMENTS[name].claims)
+    assert study["ovcore"] == ov.__version__
+    assert study["seed"] == 0
     assert study["recipe_digest"] == Recipe.tiny().digest()
-    assert len(study["table1"]) == len(rows)
-    assert {finding["verdict"] for finding in study["findings"]} <= {
-        findings.HOLDS, findings.FAILS, findings.UNCLEAR,
-    }  # fmt: skip
+    assert study["recipe"]["labelled"] == Recipe.tiny().labelled
 
 
-def test_each_half_is_calibrated_on_its_own_images(
-    zoo_split: ZooSplit, measured: measure.Measurement
+def test_every_file_is_listed_and_there(of_zoo: Path) -> None:
+    study = json.loads((of_zoo / "study.json").read_text())
+    assert set(files_of(of_zoo)) == {*study["files"], "index.html"}
+    figures = [name for name in study["files"] if name.startswith("figures/")]
+    assert {Path(name).suffix for name in figures} == {".svg", ".pdf"}
+    assert len(figures) >= 20
+    page = (of_zoo / "index.html").read_text()
+    for name in study["files"]:
+        assert name in page
+    with (of_zoo / "tables" / "fig2-models.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {"category", "model", "gain"} <= set(rows[0])
+
+
+def test_the_same_study_again_is_the_same_to_the_byte(
+    of_zoo: Path, zoo_cache: Path, tmp_path: Path
 ) -> None:
-    """Temperatures of one half must not depend on the other half's calibration images."""
-    import ovcore as ov
-
-    name = measured.cards[1].name
-    calibrated = zoo_split.test.logits(name).astype(np.float64)
-    for fold in (0, 1):
-        fit_on = zoo_split.calibration.columns["fold"] == fold
-        fit = ov.calibration.fit_temperature(
-            [zoo_split.calibration.logits(name)[fit_on]], zoo_split.calibration.target[fit_on]
-        )
-        calibrated[zoo_split.test.columns["fold"] == fold] /= fit.temperature[0]
-    exp = np.exp(calibrated - calibrated.max(axis=1, keepdims=True))
-    confidence = (exp / exp.sum(axis=1, keepdims=True)).max(axis=1)
-    np.testing.assert_allclose(measured.confidence[1], confidence, rtol=1e-12)
+    running.run(tmp_path / "again", recipe=Recipe.tiny(), cache=zoo_cache, quiet=True)
+    first, again = files_of(of_zoo), files_of(tmp_path / "again")
+    assert list(first) == list(again)
+    different = [name for name in first if first[name] != again[name]]
+    assert different == []
 
 
-def test_every_base_seed_serves_as_base(measured: measure.Measurement) -> None:
-    pairs = measure.pair_rows([measured])
-    n_bases, n_models = len(measured.bases), len(measured.cards)
-    assert n_bases >= 2
-    assert len(pairs) == n_bases * (n_models - 1)
-    between_bases = pairs[pairs["base"].isin(pairs["base"]) & pairs["model"].isin(pairs["base"])]
-    assert set(between_bases["category"]) == {"REINIT"}
-    gain = pairs["error_inconsistency"] * (pairs["conversion_rate"] - 0.5)
-    assert (pairs["gain"] - gain).min() > -1e-12  # the rest is the rescued share
-
-
-def test_theta_gap_is_positive_where_confidence_tells_who_is_right(
-    measured: measure.Measurement,
+def test_the_date_is_all_that_differs_on_another_day(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    toy = replace(
-        measured,
-        confidence=np.array([[0.9, 0.9, 0.5, 0.5], [0.5, 0.5, 0.9, 0.9]]),
-        right=np.array([[True, True, False, False], [False, False, True, True]]),
+    pages = []
+    for day in ("0", "86400"):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", day)
+        page = running.run(tmp_path / day, subject=from_store(outputs), only=FAST, quiet=True)
+        pages.append(page.read_text())
+    assert pages[0] != pages[1]
+    assert pages[0].replace("1970-01-01", "1970-01-02") == pages[1]
+    assert pages[1].count("1970-01-02") <= 2
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the experiments that are made from now on."""
+    made: list[str] = []
+    conduct = running.Experiment.conduct
+
+    def count(experiment: Any, subject: Any) -> Result:
+        made.append(experiment.name)
+        return conduct(experiment, subject)
+
+    monkeypatch.setattr(running.Experiment, "conduct", count)
+    return made
+
+
+def test_finished_experiments_are_taken_as_they_are(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = counted(monkeypatch)
+    running.run(tmp_path, subject=from_store(outputs), only=["fig1"], quiet=True)
+    page = running.run(tmp_path, subject=from_store(outputs), only=FAST, quiet=True).read_bytes()
+    assert made == ["fig1", "fig2", "table1"]
+    assert (
+        running.run(tmp_path, subject=from_store(outputs), only=FAST, quiet=True).read_bytes()
+        == page
     )
-    expected = 2 * (np.degrees(np.arctan2(0.9, 0.5)) - 45)
-    assert measure.theta_gap(toy, 0, 1) == pytest.approx(expected)
-    assert np.isnan(measure.theta_gap(toy, 0, 0))
+    assert made == ["fig1", "fig2", "table1"]
 
 
-def test_a_category_outside_the_band_is_left_open(measured: measure.Measurement) -> None:
-    pairs = measure.pair_rows([measured])
-    pairs.loc[pairs["category"] == "ARCH", "in_band"] = False
-    categories = measure.category_rows(pairs)
-    arch = categories[categories["category"] == "ARCH"].iloc[0]
-    assert arch["models"] == 0
-    assert np.isnan(arch["gain"])
-    found = findings.findings(pairs)
-    assert found[1].verdict != findings.HOLDS
-    assert "ARCH and FWORK" in found[1].evidence
-    nobody = features.feature_rows([], [], pairs, progress=False)
-    text = page.render(
-        [measured],
-        pairs=pairs,
-        models=measure.model_rows(pairs),
-        categories=categories,
-        table=measure.table_one([measured]),
-        features=features.feature_tables(
-            features.mixing_samples(nobody.mixing),
-            features.rate_samples(nobody.mixing),
-            features.fewest_samples(nobody.curves),
-        ),
-        curves=nobody.curves,
-        findings=found,
-        about={"ovcore": "0", "recipe": Recipe.tiny().__dict__, "recipe_digest": "0",
-               "splits": 1, "errors": "over models"},
-    )  # fmt: skip
-    assert "– ± –" in text
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda path: from_store(path, base="twin"),
+        lambda path: from_store(path, all_bases=True),
+        lambda path: from_store(path, seed=1),
+        lambda path: from_store(path, accuracy_range=(0.0, 1.0)),
+        lambda path: from_store(Store(path).select(["base", "twin", "far"])),
+    ],
+    ids=["base", "bases", "seed", "range", "models"],
+)
+def test_what_was_made_of_something_else_is_made_again(
+    changed: Callable[[Path], Any], outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.run(tmp_path, subject=from_store(outputs), only=["fig1"], quiet=True)
+    made = counted(monkeypatch)
+    running.run(tmp_path, subject=changed(outputs), only=["fig1"], quiet=True)
+    assert made == ["fig1"]
 
 
-def made_up(unit: str, spread: float, *means: float) -> pd.DataFrame:
-    """Samples of the five categories: three units each, the same deviations in every category."""
-    index = pd.MultiIndex.from_product([measure.CATEGORIES, range(3)], names=["category", "unit"])
-    gain = [mean + spread * deviation for mean in means for deviation in (-1, 0, 1)]
-    samples = pd.DataFrame({"gain": gain}, index=index)
-    samples.attrs["unit"] = unit
-    return samples
+def test_an_interrupted_study_goes_on_and_leaves_the_last_page(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.run(tmp_path, subject=from_store(outputs), only=["fig1"], quiet=True)
+    before = (tmp_path / "index.html").read_bytes()
+    conduct = running.Experiment.conduct
+
+    def stop(experiment: Any, subject: Any) -> Result:
+        if experiment.name == "fig3":
+            raise KeyboardInterrupt
+        return conduct(experiment, subject)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running.Experiment, "conduct", stop)
+        with pytest.raises(KeyboardInterrupt):
+            running.run(tmp_path, subject=from_store(outputs), quiet=True)
+    assert (tmp_path / "index.html").read_bytes() == before
+    made = counted(monkeypatch)
+    running.run(tmp_path, subject=from_store(outputs), quiet=True)
+    assert made[0] == "fig3"
+    assert "fig2" not in made
 
 
-def test_verdicts_follow_the_numbers() -> None:
-    rising = made_up("model", 0.001, 0.1, 0.2, 0.3, 0.4, 0.5)
-    assert findings._ordered(rising, "gain", "").verdict == findings.HOLDS
-    assert findings._apart(rising, "gain", "").verdict == findings.HOLDS
-    swapped = made_up("model", 0.001, 0.1, 0.2, 0.4, 0.3, 0.5)
-    verdict = findings._ordered(swapped, "gain", "")
-    assert verdict.verdict == findings.FAILS
-    assert "FWORK is below ARCH by more than two standard errors" in verdict.evidence
-    noisy = made_up("model", 0.5, 0.1, 0.2, 0.4, 0.3, 0.5)
-    assert findings._ordered(noisy, "gain", "").verdict == findings.UNCLEAR
-    nearly_flat = made_up("model", 0.05, 0.1, 0.101, 0.3, 0.6, 0.9)
-    verdict = findings._ordered(nearly_flat, "gain", "")
-    assert verdict.verdict == findings.UNCLEAR
-    assert verdict.evidence.endswith("of each other: REINIT and HPARAM")
-    assert findings._apart(noisy, "gain", "").verdict == findings.UNCLEAR
-    falling = made_up("model", 0.001, 0.5, 0.4, 0.3, 0.2, 0.1)
-    assert findings._apart(falling, "gain", "").verdict == findings.FAILS
+@pytest.mark.parametrize("damage", ["", "{", '{"key": "x"}', "[]"])
+def test_a_damaged_result_is_made_again(damage: str, outputs: Path, tmp_path: Path) -> None:
+    subject = from_store(outputs)
+    running.run(tmp_path, subject=subject, only=["fig1"], quiet=True)
+    path = tmp_path / "experiments" / "fig1.json"
+    whole = path.read_bytes()
+    path.write_text(damage)
+    assert resuming.load(tmp_path, EXPERIMENTS["fig1"], resuming.key_of(subject)) is None
+    running.run(tmp_path, subject=from_store(outputs), only=["fig1"], quiet=True)
+    assert path.read_bytes() == whole
 
 
-def test_splits_are_paired_and_models_are_not() -> None:
-    means = (0.1, 0.2, 0.3, 0.4, 0.5)
-    apart, error = measure.difference(made_up("split", 0.5, *means), "gain", "REINIT", "DATASET")
-    assert (apart, error) == (pytest.approx(0.4), pytest.approx(0, abs=1e-12))
-    apart, error = measure.difference(made_up("model", 0.5, *means), "gain", "REINIT", "DATASET")
-    assert (apart, error) == (pytest.approx(0.4), pytest.approx(0.5 * np.sqrt(2 / 3)))
+def test_files_of_another_study_do_not_stay(outputs: Path, tmp_path: Path) -> None:
+    running.run(tmp_path, subject=from_store(outputs), only=["fig2"], quiet=True)
+    (tmp_path / "mine.txt").write_text("kept")
+    (tmp_path / "figures" / "mine.svg").write_text("kept")
+    assert (tmp_path / "figures" / "fig2.svg").is_file()
+    running.run(tmp_path, subject=from_store(outputs, base="twin"), only=["fig1"], quiet=True)
+    assert not (tmp_path / "figures" / "fig2.svg").exists()
+    assert not (tmp_path / "experiments" / "fig2.json").exists()
+    assert (tmp_path / "mine.txt").is_file()
+    assert (tmp_path / "figures" / "mine.svg").is_file()
 
 
-def test_a_second_run_replaces_the_files(folder: Path, zoo_cache: Path) -> None:
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    (folder / "index.html").write_text("old")
-    report.run(folder, recipe=Recipe.tiny(), cache=zoo_cache, quiet=True)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-
-def test_splits_give_errors_over_splits(zoo_cache: Path, tmp_path: Path) -> None:
-    report.run(tmp_path, recipe=Recipe.tiny(), splits=2, cache=zoo_cache, quiet=True)
+def test_what_a_store_lacks_is_said(outputs: Path, tmp_path: Path) -> None:
+    running.run(tmp_path, subject=from_store(outputs), quiet=True)
     study = json.loads((tmp_path / "study.json").read_text())
-    assert study["errors"] == "over splits"
-    per_split = pd.read_csv(tmp_path / "pairs.csv").query("in_band and category == 'REINIT'")
-    means = per_split.groupby("split")["gain"].mean()
-    reinit = study["categories"][0]
-    assert reinit["gain_se"] == pytest.approx(means.std(ddof=1) / np.sqrt(2))
+    assert study["experiments"]["fig6"]["lacking"] == "the store keeps no features of base"
+    assert "on another task" in study["experiments"]["fig7"]["lacking"]
+    assert not list((tmp_path / "figures").glob("fig6*"))
+    for finding in study["experiments"]["fig6"]["findings"]:
+        assert finding["verdict"] == "cannot be told here"
+    assert "the store keeps no features of base" in (tmp_path / "index.html").read_text()
+
+
+def test_only_what_is_asked_for(outputs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no experiment is called 'fig9'; there are fig1, fig2"):
+        running.run(tmp_path / "none", subject=from_store(outputs), only=["fig9"])
+    assert not (tmp_path / "none").exists()
+    running.run(tmp_path, subject=from_store(outputs), only=["table1", "fig2"], quiet=True)
+    study = json.loads((tmp_path / "study.json").read_text())
+    assert list(study["experiments"]) == ["fig2", "table1"]
+
+
+class TestCommand:
+    def test_lists_the_experiments(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["study", "--list"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines] == list(EXPERIMENTS)
+
+    def test_tells_of_a_store(
+        self, outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arguments = ["study", "--store", str(outputs), "--out", str(tmp_path), "--only"]
+        options = ["--all-bases", "--accuracy-range", "0.2", "1", "--seed", "3"]
+        assert main([*arguments, "fig1,fig2,fig6,table1", *options]) == 0
+        told = capsys.readouterr().out
+        assert re.search(r"base +BASE .*\d\.\d{4}", told)
+        assert "What of the paper holds here" in told
+        assert "cannot be told here" in told
+        assert "the store keeps no features of base" in told
+        assert str(tmp_path / "index.html") in told
+        study = json.loads((tmp_path / "study.json").read_text())
+        assert study["bases"] == list(Store(outputs).names)
+        assert study["accuracy_range"] == [0.2, 1]
+        assert study["seed"] == 3
+
+    def test_metadata_give_categories(self, outputs: Path, tmp_path: Path) -> None:
+        table = tmp_path / "models.csv"
+        table.write_text("name,category\nwide,FWORK\n")
+        arguments = ["study", "--store", str(outputs), "--out", str(tmp_path / "out")]
+        assert main([*arguments, "--metadata", str(table), "--only", "fig1", "--quiet"]) == 0
+        with (tmp_path / "out" / "pairs.csv").open() as file:
+            found = {row["model"]: row["category"] for row in csv.DictReader(file)}
+        assert found["wide"] == "FWORK"
+        assert found["twin"] == "REINIT"
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--base", "a"], "--base is of a store: give --store DIR"),
+            (["--accuracy-range", "0", "1"], "--accuracy-range is of a store"),
+            (["--store", "STORE", "--splits", "2"], "--splits is of the built-in zoo"),
+            (["--store", "STORE", "--base", "nobody"], "has no model 'nobody' to be the base"),
+            (["--store", "STORE", "--accuracy-range", "0.9", "0.1"], "LO <= HI within 0..1"),
+            (["--store", "nowhere"], "no store at nowhere"),
+            (["--only", "fig99"], "no experiment is called 'fig99'"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else " ".join(value),
+    )
+    def test_refuses(
+        self, arguments: list[str], message: str, outputs: Path, tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:  # fmt: skip
+        given = [str(outputs) if text == "STORE" else text for text in arguments]
+        assert main(["study", "--out", str(tmp_path / "out"), *given]) == 1
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
+def test_top_five_outputs_of_imagenet_models(
+    real_data: Callable[[str], tuple[Any, Any]], tmp_path: Path
+) -> None:
+    data, _ = real_data("imagenet_top5_dev.npz")
+    with StoreWriter(tmp_path / "top5", target=data["labels"], n_classes=1000) as writer:
+        for name, classes, probs in zip(data["names"], data["preds"], data["probs"], strict=True):
+            writer.add(ModelCard(str(name)), topk=ov.TopK(classes, probs, 1000))
+    table = tmp_path / "models.csv"
+    names = [str(name) for name in data["names"]]
+    table.write_text(
+        "name,data,objective,architecture,seed\n"
+        + "".join(f"{n},IN,Sup.,{n.split('/')[1].lower()},{n.split('/')[0]}\n" for n in names)
+    )
+    subject = from_store(
+        tmp_path / "top5", base="torch/resnet50", accuracy_range=(0.7, 0.78), metadata=table
+    )
+    running.run(tmp_path / "out", subject=subject, quiet=True)
+    study = json.loads((tmp_path / "out" / "study.json").read_text())
+    lacking = {name for name, found in study["experiments"].items() if found["lacking"]}
+    assert lacking >= {"fig6", "fig7"}
+    assert not lacking & {"fig1", "fig2", "fig3", "fig4", "fig5", "fig8", "table1"}
+    assert subject.category("torch/resnet50", "keras/resnet50") == "REINIT"
+    assert subject.category("torch/resnet50", "torch/vgg16") == "ARCH"

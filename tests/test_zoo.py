@@ -19,7 +19,7 @@ from ovcore.study.zoo.fonts import SUPERSET
 from ovcore.study.zoo.from_sources import draw_source
 from ovcore.study.zoo.heads import class_mapped, with_probe
 from ovcore.study.zoo.nets import make_net
-from ovcore.study.zoo.recipe import ArchitectureRun, Training
+from ovcore.study.zoo.recipe import ArchitectureRun, Training, TransferTask
 from ovcore.study.zoo.split import set_up, train_split, trainings
 from ovcore.study.zoo.streams import initialised, numpy_stream
 from ovcore.study.zoo.supervised import Job, one_hot, train
@@ -69,6 +69,7 @@ def test_full_recipe_has_the_counts_it_states() -> None:
     assert recipe.reinit == 6
     assert sum(map(len, variants)) == 18
     assert (recipe.labelled, recipe.calibration) == (60, 250)
+    assert recipe.transfer.canvases == 500
 
 
 def test_stores_hold_every_image_once_in_order(split: ZooSplit) -> None:
@@ -175,6 +176,7 @@ def test_finished_split_is_loaded_without_training(split: ZooSplit, folder: Path
     assert again.cached
     assert again.seconds == split.seconds
     assert again.test.path == split.test.path
+    assert again.transfer.path == split.transfer.path
 
 
 def test_same_recipe_gives_identical_stores(split: ZooSplit, tmp_path: Path) -> None:
@@ -187,6 +189,7 @@ def test_same_recipe_gives_identical_stores(split: ZooSplit, tmp_path: Path) -> 
         for card in one.models:
             np.testing.assert_array_equal(one.logits(card.name), two.logits(card.name))
             np.testing.assert_equal(one.features(card.name), two.features(card.name))
+    assert again.transfer.sha256 == split.transfer.sha256
 
 
 def test_keys_know_recipe_data_and_split() -> None:
@@ -198,6 +201,7 @@ def test_keys_know_recipe_data_and_split() -> None:
         replace(TINY, seed=1),
         replace(TINY, base=replace(TINY.base, steps=41)),
         replace(TINY, architectures=(ArchitectureRun("mlp-64", 1, Training()),)),
+        replace(TINY, transfer=TransferTask(canvases=61)),
     ]
     assert len({recipe.digest() for recipe in recipes}) == len(recipes)
     assert Recipe.tiny().digest() == TINY.digest()
@@ -207,7 +211,9 @@ def test_keys_know_recipe_data_and_split() -> None:
     assert len(keys) == len(recipes) + 3
 
 
-@pytest.mark.parametrize("at", ["train_split", "write_stores", "cached_splits.write_seconds"])
+@pytest.mark.parametrize(
+    "at", ["train_split", "write_stores", "write_transfer", "cached_splits.write_seconds"]
+)
 def test_interrupted_build_leaves_nothing(
     at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,7 +237,7 @@ def test_killed_build_is_not_taken_as_finished(
     monkeypatch.setattr(assembly, "train_split", lambda *_: [])
     (split,) = build(TINY, cache=tmp_path, progress=False)
     assert not split.cached
-    assert split.test.models == ()
+    assert split.test.models == split.transfer.models == ()
 
 
 def test_the_first_to_finish_wins(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ovcore import _arrays, _dispatch, _inputs, _progress
 from ovcore._arrays import Array
 from ovcore._candidates import Candidates, Scored, padded
+from ovcore._confidences import refuse_temperatures
 from ovcore._devices import DeviceArray
 from ovcore._inputs import Logits, Preds
 from ovcore.errors import ErrorBits
@@ -118,11 +119,7 @@ def read(
             "stored top-k outputs are probabilities of some classes, which do not combine as "
             f"{combine!r}"
         )
-    if (temperatures != 1).any():
-        raise ValueError(
-            "stored top-k outputs are probabilities of some classes, which have no other "
-            f"temperature than 1: got {temperature}"
-        )
+    refuse_temperatures(temperatures)
     errors = pack(inputs, nan_policy=None, numbers=numbers)
     preds = np.stack(inputs.models).astype(np.int32)
     n_classes = stored[0].n_classes

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from ovcore import _arrays, _dispatch, _inputs, _progress
 from ovcore._arrays import Array
-from ovcore._confidences import confidences
+from ovcore._confidences import confidences, stored_confidences
+from ovcore._inputs import Logits
+from ovcore.topk import TopK
 
 __all__ = ["ClassSpecialization", "Specialization", "specialization"]
 
@@ -116,7 +118,7 @@ class Specialization:
 
 
 def specialization(
-    logits: Array | Sequence[Array],  # (M, N, K) floating, or a sequence of M arrays (N, K)
+    logits: Array | TopK | Sequence[Array | TopK],  # (M, N, K) floating, or M arrays (N, K)
     target: Array,  # (N,) integer
     *,
     base: int | None = None,
@@ -133,7 +135,8 @@ def specialization(
     rounded angles (Gontijo-Lopes, Dauphin and Cubuk, 2022, Figs. 3 and 4).
 
     Args:
-        logits: as in :func:`ovcore.pack_errors`.
+        logits: as in :func:`ovcore.pack_errors`; stored top-k outputs, whose best probability is
+            the confidence, with temperature 1.
         target: (N,) integer classes.
         base: index of the model that is compared with every other, as model 1. Default: all pairs
             a < b, with a as model 1.
@@ -158,8 +161,8 @@ def specialization(
     >>> result.specialized, result.by_class(0).mean_angle.round(3)
     (array([1.]), array([ 0.054, -0.093]))
     """
-    inputs = _inputs.read_logits(logits, target)
-    if inputs.n_classes == 1:
+    inputs, stored = _inputs.read_scores(logits, target)
+    if isinstance(inputs, Logits) and inputs.n_classes == 1:
         raise ValueError("specialization needs at least two classes, logits have one")
     n_models = len(inputs.models)
     temperatures = _inputs.read_temperature(temperature, n_models)
@@ -168,7 +171,12 @@ def specialization(
     backend = _dispatch.choose(None, inputs.library)
     workers = _dispatch.count_workers(None)
 
-    preds, confidence = confidences(inputs, temperatures)
+    if isinstance(inputs, Logits):
+        n_classes = inputs.n_classes
+        preds, confidence = confidences(inputs, temperatures)
+    else:
+        n_classes = stored[0].n_classes
+        preds, confidence = stored_confidences(inputs, stored, temperatures)
     right = preds == inputs.target
     keep = (right != right[0]).any(axis=0)  # the base, or the first model, differs from another
     slopes = np.tan(edges[1:-1] + np.pi / 4)
@@ -189,7 +197,7 @@ def specialization(
         histogram_,
         specialized,
         int(keep.sum()),
-        inputs.n_classes,
+        n_classes,
         np.compress(keep, _arrays.on_host(confidence), axis=1),
         np.compress(keep, right, axis=1),
         inputs.target[keep],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,15 @@ class Store:
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}: {len(self)} models x {self.n_samples} samples)"
+
+    @property
+    def sha256(self) -> str:
+        """Of all that the store holds, from the manifest alone: samples, cards, tensors' hashes."""
+        parts = [_manifest.hash_samples(self._manifest), repr(self._rows)]
+        parts += [
+            json.dumps([asdict(entry.card), entry.sha256], sort_keys=True) for entry in self._all()
+        ]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
     def accuracy(self) -> NDArray[np.float64]:
@@ -175,10 +186,30 @@ class Store:
                 sample_ids=self.sample_ids and [self.sample_ids[i] for i in wanted],
                 columns={name: values[wanted] for name, values in self.columns.items()},
             )
+        return self._view(manifest, rows)
+
+    def _view(self, manifest: Manifest, rows: NDArray[np.int64] | slice | None) -> Store:
         view = object.__new__(Store)
         view.path = self.path
         view._take(manifest, rows)
         return view
+
+    def with_cards(self, cards: Sequence[ModelCard]) -> Store:
+        """A view in which these cards stand in for those of the same names.
+
+        Raises:
+            KeyError: there is no such model.
+            ValueError: a name that is in ``cards`` twice.
+        """
+        others = {card.name: card for card in cards}
+        if len(others) != len(cards):
+            raise ValueError("cards has names that repeat")
+        for name in others:
+            self._entry(name)
+        entries = tuple(
+            replace(entry, card=others.get(entry.card.name, entry.card)) for entry in self._all()
+        )
+        return self._view(replace(self._manifest, entries=entries), self._rows)
 
     def align(self, sample_ids: Sequence[str]) -> Store:
         """A view of the samples with these ids, in their order.

@@ -16,21 +16,25 @@ from ovcore.study.zoo import cache as cached_splits
 from ovcore.study.zoo.digits import Index, checked, load_digits_images
 from ovcore.study.zoo.recipe import Recipe
 from ovcore.study.zoo.split import set_up, train_split, trainings, write_stores
+from ovcore.study.zoo.transfer import write_transfer
 
 
 @dataclass(frozen=True)
 class ZooSplit:
-    """One repetition of the zoo: outputs to fit temperatures on and outputs to report on.
+    """One repetition of the zoo: outputs to fit temperatures on, outputs to report on, features.
 
     Attributes:
         calibration: each half's calibration images, by the instances of that half.
         test: every image, by the instances that saw nothing of its half.
+        transfer: features alone, of canvases with several digits, by the instances that saw
+            nothing of those digits; :func:`ovcore.study.transfer_task.read_task` has the labels.
         seconds: how long the training took, when it took place.
         cached: whether it was loaded rather than trained.
     """
 
     calibration: Store
     test: Store
+    transfer: Store
     seconds: float
     cached: bool
 
@@ -87,6 +91,7 @@ def _load_or_train(
     return ZooSplit(
         calibration=Store(place / "calibration"),
         test=Store(place / "test"),
+        transfer=Store(place / "transfer"),
         seconds=cached_splits.read_seconds(place),
         cached=found,
     )
@@ -116,6 +121,8 @@ def _train(
 
         members = train_split(bench, tick)
         bar.update(total - bar.n)  # what rounding left of the shares
-    seconds = time.perf_counter() - start
-    write_stores(bench, members, folder)
+        seconds = time.perf_counter() - start
+        bar.set_description(f"outputs of the zoo, split {split}")
+        write_stores(bench, members, folder)
+        write_transfer(bench, members, images, folder / "transfer")
     cached_splits.write_seconds(folder, seconds)

@@ -50,6 +50,15 @@ class SourceRun:
     training: Training
 
 
+@dataclass(frozen=True)
+class TransferTask:
+    """Canvases of several digits: `draw_canvases`."""
+
+    canvases: int = 500  # per half
+    shift: int = 1  # pixels, at most; the base's mAP is .52, with 2 it is .43
+    hard: float = 0.15  # share of the digits
+
+
 _BASE = Training()
 _SOURCE = Training(steps=300, batch=64, smoothing=0.1)
 _TOKENS = Training(steps=120, learning_rate=2e-3, weight_decay=5e-2, dropout=0.1)
@@ -93,6 +102,7 @@ class Recipe:
     )
     fine_tuning: Training = Training(steps=60, learning_rate=2e-3, dropout=0.2)
     probe_strength: float = 1.0  # C of the L-BFGS heads
+    transfer: TransferTask = TransferTask()
 
     @staticmethod
     def tiny() -> Recipe:
@@ -117,6 +127,7 @@ class Recipe:
                 SourceRun("superset", "cnn", 1, 680, replace(few, steps=80, batch=60)),
             ),
             fine_tuning=few,
+            transfer=TransferTask(canvases=60),
         )
 
     def digest(self) -> str:

@@ -1,0 +1,75 @@
+"""Statistics of pairs: means over bases, over models, and over categories with their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ovcore.study.subject import Subject
+
+
+def model_rows(pairs: pd.DataFrame) -> pd.DataFrame:
+    """One row a model and category: means over bases and splits, the points of the figures."""
+    keys = ["category", "model"]
+    values = pairs.drop(columns=["split", "base"]).astype({"in_band": float})
+    rows = values.groupby(keys, sort=False, as_index=False).mean()
+    rows["in_band"] = rows["in_band"] > 0.5
+    return rows
+
+
+def category_samples(pairs: pd.DataFrame, metrics: Sequence[Hashable]) -> pd.DataFrame:
+    """What category means and their standard errors are taken over: (category, unit) -> metrics.
+
+    A unit is a split where there are several, otherwise a model. Each model in the accuracy range
+    counts once, averaged over base models.
+    """
+    inside = pairs[pairs["in_band"]]
+    by_model = inside.groupby(["category", "split", "model"])[list(metrics)].mean()
+    unit = "split" if pairs["split"].nunique() > 1 else "model"
+    samples = by_model.groupby(["category", unit]).mean().rename_axis(["category", "unit"])
+    samples.attrs["unit"] = unit
+    return samples
+
+
+def of_category(samples: pd.DataFrame, category: str) -> pd.DataFrame:
+    """The category's samples by unit; none, and so means of NaN, where no model is in the range."""
+    return samples[samples.index.get_level_values("category") == category].droplevel("category")
+
+
+def category_rows(
+    subject: Subject, metrics: Sequence[Hashable], *, samples: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """One row a category: models in the range, mean and standard error of each metric."""
+    inside = subject.pairs[subject.pairs["in_band"]]
+    samples = category_samples(subject.pairs, metrics) if samples is None else samples
+    rows = []
+    for category in subject.categories:
+        values = of_category(samples, category)
+        models = inside.loc[inside["category"] == category, "model"].nunique()
+        row: dict[str, object] = {"category": category, "models": models}
+        for metric in metrics:
+            row[str(metric)] = values[metric].mean()
+            row[f"{metric}_se"] = values[metric].sem()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def difference(
+    samples: pd.DataFrame, metric: str, low: str, high: str
+) -> tuple[np.float64, np.float64]:
+    """Mean of category ``high`` minus that of ``low``, and its standard error.
+
+    Splits are paired: what moves all categories of a split alike does not count as noise. Models
+    of different categories are independent.
+    """
+    a, b = of_category(samples, low)[metric], of_category(samples, high)[metric]
+    if samples.attrs["unit"] == "split":
+        return (b - a).mean(), (b - a).sem()
+    return b.mean() - a.mean(), np.hypot(a.sem(), b.sem())
+
+
+def errors_over(subject: Subject) -> str:
+    """What standard errors are taken over, in words."""
+    return "over splits" if len(subject.splits) > 1 else "over models"
