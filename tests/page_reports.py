@@ -9,8 +9,8 @@ import pandas as pd
 
 import ovcore as ov
 from ovcore.store import ModelCard, StoreWriter
+from ovcore.study import from_store
 from ovcore.study.charts import Axis, Bars, Chart, Line, Panel, Points, Ribbon, Rule
-from ovcore.study.from_store import from_store
 from ovcore.study.page import Report, Section
 from ovcore.study.results import FAILS, HOLDS, UNCLEAR, Experiment, Finding, Result, no_charts
 from ovcore.study.subject import Split, Subject

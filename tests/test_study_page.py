@@ -17,7 +17,9 @@ import pandas as pd
 import pytest
 
 import ovcore as ov
+from ovcore.study.charts import GREY, Bars, Chart, Layer, Line, Panel, Points, Rule
 from ovcore.study.page import Report, pair_data, render
+from ovcore.study.page.legend import shared_legend
 from ovcore.study.page.tables import NONE, label, table_of
 from page_reports import CLASSES, LACKING, NAMES, SPOKEN, made_up_report, made_up_subject
 
@@ -320,3 +322,24 @@ def test_columns_have_words() -> None:
     assert label("paper_conversion_rate") == "paper’s conversion"
     assert label("theta_90") == "θ at 90 %"
     assert label("base_accuracy") == "base accuracy"
+
+
+def chart_of(*panels: tuple[Layer, ...]) -> Chart:
+    return Chart("f", "t", "a", tuple(Panel(layers) for layers in panels), "models")
+
+
+def test_panels_with_the_same_names_share_one_legend() -> None:
+    one = (Points((0,), (0,), "#000001", "star", "a"), Line((0,), (0,), "#000002", "b", "dash"))
+    two = (Points((0,), (0,), "#000003", "star", "a"), Line((0,), (0,), "#000002", "b", "dash"))
+    entries = shared_legend(chart_of(one, two, (Rule(0),)))
+    assert [(entry.name, entry.color) for entry in entries] == [("a", GREY), ("b", "#000002")]
+    assert [(entry.symbol, entry.dash) for entry in entries] == [("star", ""), ("", "dash")]
+
+
+def test_other_panels_keep_their_own_legends() -> None:
+    a, b = Points((0,), (0,), "#000001", name="a"), Bars((0,), (1,), "#000002", "b")
+    hidden = Points((0,), (0,), "#000003", name="c", hidden=True)
+    assert shared_legend(chart_of((a,))) == []
+    assert shared_legend(chart_of((a,), (b,))) == []
+    assert [e.name for e in shared_legend(chart_of((b, hidden), (b,)))] == ["b"]
+    assert shared_legend(chart_of((b, hidden), (b,)))[0].area

@@ -83,7 +83,7 @@ def from_store(
     if left_out:
         choices["left out"] = f"{left_out} models of which features alone are kept"
     subject = Subject(
-        name=given.path.name,
+        name=f"models of the store {given.path.name}",
         splits=(split,),
         base=name,
         bases=_bases(split, name, all_bases, accuracy_range),

@@ -107,7 +107,7 @@ class Subject:
     """The models under study.
 
     Attributes:
-        name: of what is studied, in a few words.
+        name: of what is studied, in a few words: "the store outputs".
         splits: repetitions with the same models; at least one.
         base: the model that tables compare with.
         bases: each serves as the base in turn wherever means are taken.

@@ -44,9 +44,9 @@ def _models(subject: Subject) -> str:
     )
     accuracy = split.accuracy[split.index(subject.base)]
     return (
-        f"{turn}, which is right on {accuracy:.1%} of the samples. {within} of "
-        f"{len(split.names)} models are in the accuracy range from {low:.1%} to {high:.1%} that "
-        "means are taken over."
+        f"{len(split.names)} {subject.name}. {turn}, which is right on {accuracy:.1%} of the "
+        f"samples. {within} of {len(split.names)} models are in the accuracy range from {low:.1%} "
+        f"to {high:.1%} that means are taken over."
     )
 
 

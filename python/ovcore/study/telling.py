@@ -12,10 +12,10 @@ from ovcore.study.results import Result
 
 _COLUMNS = {
     "model": ("model", ""), "category": ("category", ""), "method": ("method", ""),
-    "head": ("head", ""), "temperature": ("T", ".2f"), "accuracy": ("accuracy", ".4f"),
-    "error_inconsistency": ("inconsistency", ".4f"), "ensemble_accuracy": ("ensemble", ".4f"),
-    "models": ("models", ""), "error_inconsistency_se": ("±", ".4f"),
-    "relative_to_chance": ("/ chance", ".3f"), "gain": ("gain", ".4f"), "gain_se": ("± ", ".4f"),
+    "head": ("head", ""), "models": ("models", ""), "temperature": ("T", ".2f"),
+    "accuracy": ("accuracy", ".4f"), "error_inconsistency": ("inconsistency", ".4f"),
+    "error_inconsistency_se": ("±", ".4f"), "relative_to_chance": ("/ chance", ".3f"),
+    "ensemble_accuracy": ("ensemble", ".4f"), "gain": ("gain", ".4f"), "gain_se": ("± ", ".4f"),
     "conversion_rate": ("conversion", ".3f"), "conversion_rate_se": (" ±", ".3f"),
 }  # fmt: skip
 
@@ -47,11 +47,13 @@ def tell(folder: Path) -> str:
 
 def _text(table: pd.DataFrame) -> str:
     shown = [name for name in _COLUMNS if name in table and not _is_empty(table[name])]
+    rows = table[shown].astype(object).where(table[shown].notna(), None)
     text: str = tabulate(
-        table[shown].rename(columns={name: _COLUMNS[name][0] for name in shown}),
+        rows.rename(columns={name: _COLUMNS[name][0] for name in shown}),
         headers="keys",
         floatfmt=[_COLUMNS[name][1] for name in shown],
         showindex=False,
+        missingval="–",
         disable_numparse=[i for i, name in enumerate(shown) if not _COLUMNS[name][1]],
     )
     return text

@@ -63,9 +63,9 @@ def run(models: Models) -> Result:
         notes=(
             "Gain = inconsistency × (conversion rate − ½) + rescued share, so part of the gain’s "
             "straight line is arithmetic.",
-            "Stars are category means. The paper’s models (ImageNet, base of 76.5 % accuracy) "
-            "appear after a click on their name below a figure; of conversion the paper’s tables "
-            "tell an upper bound.",
+            "Stars are category means. A button below the figure shows the paper’s models "
+            "(ImageNet, base of 76.5 % accuracy); of conversion the paper’s tables tell an upper "
+            "bound.",
             BEYOND,
         ),
     )

@@ -15,8 +15,8 @@ FAR = 1.5
 """How many times the span of the models in the range all models must have to be cut off."""
 
 BEYOND = (
-    "Where models outside the accuracy range would crowd the others, they lie beyond the axes; a "
-    "double click on a figure shows all."
+    "Where models outside the accuracy range would crowd the others, they lie beyond the axes; the "
+    "button below the figure shows them."
 )
 
 

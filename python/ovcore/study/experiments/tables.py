@@ -42,10 +42,13 @@ def model_table(subject: Subject) -> pd.DataFrame:
         "method": [cards[name].method for name in numbers.index],
         "head": [cards[name].head for name in numbers.index],
     })  # fmt: skip
+    first = [name for name in ("temperature", "accuracy") if name in numbers]
+    numbers = numbers[first + [name for name in numbers if name not in first]]
     table = described.join(numbers, on="model")
     table["order"] = table["category"].map(_ORDER)
     table = table.sort_values(["order", "error_inconsistency"], kind="stable")
-    return table.drop(columns="order").reset_index(drop=True)
+    untold = [name for name in ("method", "head") if (table[name] == "").all()]
+    return table.drop(columns=["order", *untold]).reset_index(drop=True)
 
 
 def table(
@@ -56,7 +59,7 @@ def table(
     def run(models: Models) -> Result:
         subject = as_subject(models)
         rows = model_table(subject)
-        rows = rows[chosen(rows, subject)].reset_index(drop=True)
+        rows = rows[chosen(rows, subject)].drop(columns="in_range").reset_index(drop=True)
         if rows.empty:
             raise Lacking("no model belongs here")
         low, high = subject.range_of(subject.first)

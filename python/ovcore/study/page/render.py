@@ -11,6 +11,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from ovcore.study.charts import COLORS, GREY, Bars, Panel, Points, Ribbon, Rule
+from ovcore.study.page.legend import shared_legend
 from ovcore.study.page.pair_data import pair_data
 from ovcore.study.page.report import Report, Section
 from ovcore.study.page.tables import place, table_of
@@ -36,6 +37,7 @@ def render(report: Report) -> str:
         "embedded_text": lambda value: json.dumps(value, indent=1, ensure_ascii=False),
         "drawn": _drawn,
         "hidden_names": _hidden_names,
+        "shared_legend": shared_legend,
         "table": table_of,
         "color": lambda category: COLORS.get(category, GREY),
         "verdict_class": _VERDICT_CLASSES.__getitem__,
@@ -76,8 +78,8 @@ def _finite(value: Any) -> Any:
     return None if math.isnan(value) else str(value)
 
 
-def _drawn(panel: Panel, height: int) -> dict[str, Any]:
-    return on_page.panel(panel, height=height)
+def _drawn(panel: Panel, height: int, legend: bool) -> dict[str, Any]:
+    return on_page.panel(panel, height=height, legend=legend)
 
 
 def _hidden_names(panels: tuple[Panel, ...]) -> list[str]:

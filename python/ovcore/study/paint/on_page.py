@@ -45,7 +45,7 @@ def template() -> dict[str, Any]:
     return style.to_plotly_json()
 
 
-def panel(panel: Panel, *, height: int) -> dict[str, Any]:
+def panel(panel: Panel, *, height: int, legend: bool = True) -> dict[str, Any]:
     """What plotly draws, without title and without :func:`template`.
 
     Layers without values are left out; values that are not finite are null.
@@ -53,6 +53,7 @@ def panel(panel: Panel, *, height: int) -> dict[str, Any]:
     Args:
         panel: what to draw.
         height: in pixels, with axes and legend.
+        legend: whether layers that have names are in a legend.
 
     Returns:
         {"data", "layout"} of plain JSON; of the same panel always the same.
@@ -65,7 +66,7 @@ def panel(panel: Panel, *, height: int) -> dict[str, Any]:
             _add_rule(figure, layer, levels.get(layer.at, 0))
         else:
             figure.add_trace(_trace(layer, panel, entries.get(layer.name) is layer))
-    figure.update_layout(height=height, showlegend=bool(entries))
+    figure.update_layout(height=height, showlegend=legend and bool(entries))
     if any(isinstance(layer, Bars) for layer in layers):
         figure.update_layout(barmode="stack")
     if levels:
