@@ -38,7 +38,7 @@ class Models:
     def probs(self) -> np.ndarray:
         z = self.logits.astype(np.float64) / self.temperature[:, None, None]
         e = np.exp(z - z.max(axis=2, keepdims=True))
-        return e / e.sum(axis=2, keepdims=True)  # type: ignore[no-any-return]
+        return e / e.sum(axis=2, keepdims=True)
 
     @property
     def preds(self) -> np.ndarray:
@@ -50,7 +50,7 @@ class Models:
 
     @property
     def accuracy(self) -> np.ndarray:
-        return self.right.mean(axis=1)  # type: ignore[no-any-return]
+        return self.right.mean(axis=1)
 
     def index(self, name: str) -> int:
         return self.names.index(name)
@@ -85,16 +85,14 @@ class Models:
         }
 
     def confidence(self, name: str) -> np.ndarray:
-        return self.probs[self.index(name)].max(axis=1)  # type: ignore[no-any-return]
+        return self.probs[self.index(name)].max(axis=1)
 
     def theta(self, a: str, b: str) -> np.ndarray:
         """In degrees."""
-        return np.degrees(np.arctan2(self.confidence(a), self.confidence(b))) - 45  # type: ignore[no-any-return]
+        return np.degrees(np.arctan2(self.confidence(a), self.confidence(b))) - 45
 
 
-def made_up(
-    names: list[str] | None = None, *, n_samples: int = 240, seed: int = 3
-) -> Models:
+def made_up(names: list[str] | None = None, *, n_samples: int = 240, seed: int = 3) -> Models:
     """The same name makes the same model; ``second`` is left out unless asked for."""
     names = [name for name in CATEGORIES if name != "second"] if names is None else names
     rng = np.random.default_rng(seed)

@@ -236,3 +236,69 @@ def test_bad_bins_are_named(
     logits, target = models(rng, n_models=2, n_samples=10)
     with pytest.raises(error, match=message):
         specialization(logits, target, bins=bins)
+
+
+def of_all_classes(logits: np.ndarray, temperature: np.ndarray) -> list[ov.TopK]:
+    """Probabilities of every class, the best first, and the others in any order."""
+    probs = softmax(logits.astype(np.float64) / temperature[:, None, None], axis=2)
+    order = np.argsort(-probs, axis=2, kind="stable")
+    best = np.take_along_axis(probs, order, axis=2)
+    return [ov.TopK(c, p, probs.shape[2]) for c, p in zip(order, best, strict=True)]
+
+
+@pytest.mark.parametrize("base", [None, 2])
+def test_stored_outputs_equal_the_logits_they_are_of(
+    base: int | None, rng: np.random.Generator
+) -> None:
+    logits, target = models(rng, n_models=4)
+    temperature = rng.uniform(0.5, 2, len(logits))
+    top = of_all_classes(logits, temperature)
+    found = specialization(top, target, base=base)
+    expected = specialization(logits, target, base=base, temperature=temperature)
+    np.testing.assert_array_equal(found.pairs, expected.pairs)
+    np.testing.assert_array_equal(found.histogram, expected.histogram)
+    np.testing.assert_array_equal(found.specialized, expected.specialized)
+    assert (found.n_samples, found.n_classes) == (expected.n_samples, expected.n_classes)
+    np.testing.assert_allclose(found.mean_angle(), expected.mean_angle(), atol=1e-6)
+    check(found, logits, target, found.pairs.tolist(), temperature)
+    cut = [ov.TopK(t.classes[:, :1], t.probs[:, :1], t.n_classes) for t in top]
+    alone = specialization(cut, target, base=base)
+    np.testing.assert_array_equal(alone.histogram, found.histogram)
+    shuffled = [ov.TopK(t.classes[:, ::-1], t.probs[:, ::-1], t.n_classes) for t in top]
+    np.testing.assert_array_equal(
+        specialization(shuffled, target, base=base).histogram, found.histogram
+    )
+
+
+def test_stored_outputs_of_several_models_in_one(rng: np.random.Generator) -> None:
+    logits, target = models(rng, n_models=3)
+    top = of_all_classes(logits, np.ones(3))
+    one = ov.TopK(np.stack([t.classes for t in top]), np.stack([t.probs for t in top]), 7)
+    found = specialization(one, target)
+    np.testing.assert_array_equal(found.histogram, specialization(top, target).histogram)
+
+
+def test_ties_of_stored_outputs() -> None:
+    """The lowest class is predicted; equal confidences are neither side."""
+    classes = np.array([[2, 0], [1, 2]])
+    one = ov.TopK(classes, np.array([[0.4, 0.4], [0.5, 0.3]]), 3)  # 0 and 1
+    other = ov.TopK(classes, np.array([[0.4, 0.1], [0.2, 0.5]]), 3)  # 2 and 2
+    found = specialization([one, other], np.array([0, 2]), bins=2)
+    assert found.histogram[0].tolist() == [[0, 0], [0, 1], [0, 1], [0, 0]]
+    assert found.specialized.tolist() == [0.0]
+    assert found.by_class(0).counts.tolist() == [[0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]
+
+
+def test_stored_outputs_that_do_not_serve(rng: np.random.Generator) -> None:
+    logits, target = models(rng, n_models=2, n_samples=5)
+    top = of_all_classes(logits, np.ones(2))
+    with pytest.raises(ValueError, match="have no other temperature than 1: got 1.5"):
+        specialization(top, target, temperature=[1.0, 1.5])
+    raw = [ov.TopK(t.classes, 3 * t.probs, 7) for t in top]
+    with pytest.raises(ValueError, match=r"stored top-k outputs combine by their prob.* in 0\.\.1"):
+        specialization(raw, target)
+    nothing = ov.TopK(top[1].classes, np.full((5, 7), np.nan), 7)
+    with pytest.raises(ValueError, match="model 1"):
+        specialization([top[0], nothing], target)
+    with pytest.raises((TypeError, ValueError)):
+        specialization([top[0], logits[1]], target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +154,51 @@ def test_damage_is_said_with_the_file(tmp_path: Path) -> None:
     manifest.unlink()
     with pytest.raises(FileNotFoundError, match="no store at"):
         Store(tmp_path / "s")
+
+
+def test_other_cards_stand_in(tmp_path: Path) -> None:
+    logits = write(tmp_path / "store")
+    store = Store(tmp_path / "store")
+    card = replace(store.models[1], method="CLIP", category="DATASET", temperature=0.5)
+    for given in (store, store.select(["../b", "a"]), store.select(samples=[2, 0])):
+        view = given.with_cards([card])
+        assert view.names == given.names
+        assert {c.name: c for c in view.models} == {"a": store.models[0], "../b": card}
+        np.testing.assert_array_equal(view.logits("../b"), given.logits("../b"))
+        np.testing.assert_array_equal(view.target, given.target)
+        np.testing.assert_array_equal(view.accuracy, given.accuracy)
+        assert view.categorize("a", "../b") == "DATASET"
+    assert store.models[1] == Store(tmp_path / "store").models[1] == ModelCard("../b")
+    assert store.with_cards([]).models == store.models
+    np.testing.assert_array_equal(
+        store.with_cards([card]).select(samples=[3]).logits("a"), logits["a"][3:]
+    )
+    with pytest.raises(KeyError, match="has no model named 'c'"):
+        store.with_cards([ModelCard("c")])
+    with pytest.raises(ValueError, match="cards has names that repeat"):
+        store.with_cards([card, card])
+
+
+def test_a_hash_of_all_that_is_held(tmp_path: Path) -> None:
+    write(tmp_path / "store")
+    write(tmp_path / "again")
+    store = Store(tmp_path / "store")
+    assert store.sha256 == Store(tmp_path / "again").sha256
+    assert len(store.sha256) == 64
+    views = [
+        store, store.select(["a"]), store.select(["../b", "a"]), store.select(samples=[0, 1]),
+        store.select(samples=[1, 0]), store.with_cards([ModelCard("a", method="other")]),
+    ]  # fmt: skip
+    assert len({view.sha256 for view in views}) == len(views)
+    with StoreWriter(tmp_path / "other", target=TARGET) as writer:
+        writer.add(ModelCard("a"), logits=np.ones((4, 3)))
+    assert Store(tmp_path / "other").sha256 not in {view.sha256 for view in views}
+
+
+def test_a_hash_tells_selections_of_many_samples_apart(tmp_path: Path) -> None:
+    """All of one class and without ids, they differ in the middle alone."""
+    with StoreWriter(tmp_path / "s", target=np.zeros(3000, np.int64)) as writer:
+        writer.add(ModelCard("a"), preds=np.arange(3000) % 2)
+    store = Store(tmp_path / "s")
+    one, other = (np.delete(np.arange(3000), [gap, 2500]) for gap in (1400, 1500))
+    assert store.select(samples=one).sha256 != store.select(samples=other).sha256

@@ -109,16 +109,12 @@ def test_models_outside_the_range_are_absent() -> None:
 def test_a_unit_goes_with_one_digit() -> None:
     rows = pairs_of({"REINIT": [1.0, 2.0], "DATASET": [7.0, 8.0]})
     found = apart(category_samples(rows, ["gain"]), "gain", CLAIM, unit="°")
-    assert found.evidence == (
-        "REINIT 1.5°, DATASET 7.5°, apart by +6.0° ± 0.7 (standard error)"
-    )
+    assert found.evidence == ("REINIT 1.5°, DATASET 7.5°, apart by +6.0° ± 0.7 (standard error)")
 
 
 def of(*means: float, spread: float = 0.01) -> dict[str, list[float]]:
     """Two models a category."""
-    return {
-        name: [mean - spread, mean + spread] for name, mean in zip(ALL, means, strict=True)
-    }
+    return {name: [mean - spread, mean + spread] for name, mean in zip(ALL, means, strict=True)}
 
 
 @pytest.mark.parametrize(

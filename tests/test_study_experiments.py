@@ -17,7 +17,7 @@ from ovcore.store import Store
 from ovcore.study.categories import verdict_of
 from ovcore.study.experiments import EXPERIMENTS, fig1, fig2, fig3, fig8, panels
 from ovcore.study.of_store import from_store
-from ovcore.study.results import UNCLEAR, Lacking
+from ovcore.study.results import UNCLEAR
 from ovcore.study.subject import Subject, compared
 from plain_study import CATEGORIES, RANGE, Models, made_up, stored
 
@@ -46,12 +46,12 @@ def category(a: str, b: str) -> str:
     return RANKS[max(rank, 1)]
 
 
-def by_model(models: Models, metric: str) -> dict[str, dict[str, float]]:
-    """category -> model -> mean over bases."""
+def by_model(models: Models, metric: str, without: str = "") -> dict[str, dict[str, float]]:
+    """category -> model -> mean over bases, of all models but one."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for base in BASES:
         for name in models.names:
-            if name != base:
+            if name != base and without not in (base, name):
                 value = models.numbers(base, name)[metric]
                 found[category(base, name)][name].append(value)
     return {c: {n: float(np.mean(v)) for n, v in of.items()} for c, of in found.items()}
@@ -71,7 +71,19 @@ def check_categories(models: Models, table: pd.DataFrame, metrics: list[str]) ->
             assert rows.loc[name, metric] == pytest.approx(np.mean(values), abs=1e-12)
             assert rows.loc[name, "models"] == len(values)
             if len(values) > 1:
-                error = np.std(values, ddof=1) / np.sqrt(len(values))
+                left = [
+                    np.mean(
+                        [
+                            v
+                            for m, v in by_model(models, metric, model)[name].items()
+                            if in_range(models, m)
+                        ]
+                    )
+                    for model in of
+                    if in_range(models, model)
+                ]
+                n = len(left)
+                error = np.sqrt((n - 1) / n * ((left - np.mean(left)) ** 2).sum())
                 assert rows.loc[name, f"{metric}_se"] == pytest.approx(error, abs=1e-12)
             else:
                 assert np.isnan(rows.loc[name, f"{metric}_se"])
@@ -122,9 +134,21 @@ def test_lines_are_least_squares(subject: Subject) -> None:
 @pytest.mark.parametrize("rows", [3, 5])
 def test_too_little_for_a_line(rows: int) -> None:
     data = pd.DataFrame({"error_inconsistency": [0.1, 0.2, 0.3, 0.4, 0.5][:rows], "gain": 0.1})
-    fit = fig2.line(data, "gain")
-    assert fit["n"] == rows
-    assert np.isnan([v for k, v in fit.items() if k != "n"]).all()
+    fit = fig2.line(data.assign(model=range(rows)), "gain")
+    assert fit["n"] == fit["models"] == rows
+    assert np.isnan([v for k, v in fit.items() if k not in ("n", "models")]).all()
+
+
+def test_a_model_counts_once_in_the_interval_of_a_line() -> None:
+    rows = pd.DataFrame({
+        "error_inconsistency": [0.1, 0.2, 0.3, 0.4, 0.5] * 2,
+        "gain": [0.1, 0.3, 0.2, 0.5, 0.4] * 2,
+        "model": list("abcde") * 2,
+    })  # fmt: skip
+    once, twice = fig2.line(rows[:5], "gain"), fig2.line(rows, "gain")
+    for key in ("r", "r_low", "r_high", "models"):
+        assert twice[key] == pytest.approx(once[key])
+    assert twice["n"] == 10
 
 
 def gap(models: Models, base: str, other: str) -> tuple[float, float]:
@@ -245,22 +269,23 @@ def test_who_prevails_by_angle(models: Models, subject: Subject) -> None:
                 every[place] += 1
                 follows[place] += together[i] == models.preds[0][i]
         mine = shares[shares["category"] == kind]
-        assert mine["samples"].tolist() == every.tolist()
         seen = every > 0
+        first, last = np.flatnonzero(seen)[[0, -1]]  # nothing is told beyond the angles seen
+        assert mine["samples"].tolist() == every[first : last + 1].tolist()
         centres = (edges[:-1] + edges[1:]) / 2
         fit = monotone(follows[seen] / every[seen], every[seen])
-        np.testing.assert_allclose(mine["share"], np.interp(centres, centres[seen], fit), atol=1e-9)
+        wanted = np.interp(centres[first : last + 1], centres[seen], fit)
+        np.testing.assert_allclose(mine["share"], wanted, atol=1e-9)
         for share in (0.1, 0.5, 0.9):
-            angle = edges[:-1][mine["share"] >= share].min()
-            assert crossings.loc[kind, f"theta_{100 * share:.0f}"] == angle
+            reached = mine["share"].to_numpy() >= share
+            angle = edges[first : last + 1][reached].min() if not reached[0] else np.nan
+            np.testing.assert_equal(crossings.loc[kind, f"theta_{100 * share:.0f}"], angle)
 
 
 def table_of(name: str, subject: Subject) -> pd.DataFrame:
-    try:
-        return EXPERIMENTS[name].run(subject).tables["models"]
-    except Lacking as lacking:
-        assert str(lacking) == "no model belongs here"
-        return pd.DataFrame({"model": []})
+    result = EXPERIMENTS[name].conduct(subject)
+    assert result.lacking in ("", "no model belongs here")
+    return pd.DataFrame({"model": []}) if result.lacking else result.tables["models"]
 
 
 TABLES = ("table1", "table2", "table3", "table4")

@@ -47,7 +47,7 @@ def test_category_means_are_those_of_the_figures() -> None:
         means = row[["error_inconsistency", "gain", "conversion_rate"]].tolist()
         assert means == pytest.approx(np.mean(sums[row["category"]], axis=0))
         for mean, printed, last in zip(means, MEANS[row["category"]], (3, 3, 2), strict=True):
-            assert mean == pytest.approx(printed, abs=0.51 * 10**-last)
+            assert mean == pytest.approx(printed, abs=0.6 * 10**-last)
 
 
 def test_gain_and_inconsistency_correlate_as_the_paper_says() -> None:

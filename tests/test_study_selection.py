@@ -34,9 +34,7 @@ def models() -> Models:
 
 @pytest.fixture(scope="module")
 def store(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return stored(
-        tmp_path_factory.mktemp("stores") / "logits", models, class_names=CLASSES
-    )
+    return stored(tmp_path_factory.mktemp("stores") / "logits", models, class_names=CLASSES)
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +43,7 @@ def subject(store: Store) -> Subject:
 
 
 def test_partners_err_most_differently(models: Models, subject: Subject) -> None:
-    inside = [
-        n for n, a in zip(models.names, models.accuracy, strict=True) if 0.55 <= a <= 0.85
-    ]
+    inside = [n for n, a in zip(models.names, models.accuracy, strict=True) if 0.55 <= a <= 0.85]
     expected = []
     for category in ("DATASET", "FWORK", "ARCH"):
         mine = [n for n in inside if CATEGORIES[n] == category]

@@ -174,7 +174,7 @@ def nll(models: Models, m: int, rows: np.ndarray) -> float:
 WITHOUT = {name: {"temperature": None} for name in made_up().names}
 
 
-def test_temperatures_of_other_samples(store: Store, tmp_path: Path) -> None:
+def test_temperatures_of_other_samples(tmp_path: Path) -> None:
     other = made_up(seed=11)
     bare = stored(tmp_path / "bare", made_up(), cards=WITHOUT)
     order = [*reversed(other.names)]
@@ -187,11 +187,37 @@ def test_temperatures_of_other_samples(store: Store, tmp_path: Path) -> None:
         from_store(bare, calibration=held.select(order[1:]))
 
 
-def test_stored_temperatures_come_first(store: Store, models: Models, tmp_path: Path) -> None:
-    held = stored(tmp_path / "held", made_up(seed=11))
-    subject = from_store(store, calibration=held, accuracy_range=RANGE)
+def test_stored_temperatures_give_way_to_a_calibration_store(
+    store: Store, models: Models, tmp_path: Path
+) -> None:
+    subject = from_store(store, accuracy_range=RANGE)
     np.testing.assert_array_equal(subject.first.fitted, models.temperature)
     assert subject.choices["calibration"] == "the store's own temperatures"
+    held = stored(tmp_path / "held", made_up(seed=11))
+    subject = from_store(store, calibration=held, accuracy_range=RANGE)
+    assert (subject.first.fitted != models.temperature).all()
+    assert subject.choices["calibration"].endswith("on the 240 samples of held")
+
+
+def test_a_calibration_store_that_does_not_go_with_it(models: Models, tmp_path: Path) -> None:
+    ids = [f"s{i}" for i in range(240)]
+    one = stored(tmp_path / "one", models, sample_ids=ids)
+    two = stored(
+        tmp_path / "two", made_up(seed=11), sample_ids=[*ids[:2], *(f"t{i}" for i in range(238))]
+    )
+    with pytest.warns(UserWarning, match="2 samples that temperatures are fitted on are also"):
+        from_store(one, calibration=two, accuracy_range=RANGE)
+    target = np.zeros(3, np.int64)
+    with StoreWriter(tmp_path / "wide", target=target) as writer:
+        for name in models.names:
+            writer.add(ModelCard(name), logits=np.zeros((3, 7), np.float32))
+    with pytest.raises(ValueError, match="wide has 7 classes and .*one has 4"):
+        from_store(one, calibration=tmp_path / "wide", accuracy_range=RANGE)
+    with StoreWriter(tmp_path / "preds", target=target, n_classes=4) as writer:
+        for name in ("a", "b"):
+            writer.add(ModelCard(name), preds=target)
+    with pytest.raises(ValueError, match="calibration is of logits, which .*preds does not keep"):
+        from_store(tmp_path / "preds", calibration=two)
 
 
 def test_a_drawn_share_is_left_out_of_the_rest(models: Models, tmp_path: Path) -> None:
@@ -203,8 +229,9 @@ def test_a_drawn_share_is_left_out_of_the_rest(models: Models, tmp_path: Path) -
     drawn = np.setdiff1d(np.arange(240), kept)
     assert np.bincount(models.target[drawn]).tolist() == [12, 12, 12, 12]  # a fifth of 60
     assert subject.choices["score"] == "192 of 240 samples"
-    assert "on the other 48 samples, drawn within each class with seed 5" in (
-        subject.choices["calibration"]
+    assert (
+        "on the other 48 samples, drawn within each class with seed 5"
+        in (subject.choices["calibration"])
     )
     expected = [nll(models, m, drawn) for m in range(len(models.names))]
     np.testing.assert_allclose(split.fitted, expected, rtol=1e-4)
@@ -282,7 +309,7 @@ def test_a_table_tells_of_models(store: Store, tmp_path: Path) -> None:
     table.write_text("name,category,method,seed,head\nconv,FWORK,,3,Linear\nabsent,ARCH,,,\n")
     card = {c.name: c for c in with_metadata(store, table).models}["conv"]
     before = {c.name: c for c in store.models}["conv"]
-    assert card == replace(before, category="FWORK", head="Linear", training={"seed": "3"})
+    assert card == replace(before, category="FWORK", head="Linear", training={"seed": 3})
     assert from_store(store, metadata=table).category("base", "conv") == "FWORK"
 
 

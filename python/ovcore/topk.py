@@ -17,8 +17,8 @@ __all__ = ["TopK"]
 class TopK:
     """The k most probable classes of each sample and their probabilities, in any order.
 
-    Accepted wherever logits are, but where all confidences are needed (temperatures, angles). The
-    prediction is the class of the highest probability; on a tie the lowest class wins, as
+    Accepted wherever logits are, but where temperatures are fitted, which takes all confidences.
+    The prediction is the class of the highest probability; on a tie the lowest class wins, as
     everywhere.
 
     Args:

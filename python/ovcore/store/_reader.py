@@ -82,7 +82,8 @@ class Store:
     @property
     def sha256(self) -> str:
         """Of all that the store holds, from the manifest alone: samples, cards, tensors' hashes."""
-        parts = [_manifest.hash_samples(self._manifest), repr(self._rows)]
+        rows = self._rows.tolist() if isinstance(self._rows, np.ndarray) else self._rows
+        parts = [_manifest.hash_samples(self._manifest), repr(rows)]
         parts += [
             json.dumps([asdict(entry.card), entry.sha256], sort_keys=True) for entry in self._all()
         ]

@@ -26,11 +26,8 @@ def apart(
     told = ", ".join(
         f"{name} {mean:.{digits}f}{unit}" for name, mean in zip((low, high), means, strict=True)
     )
-    return Finding(
-        claim,
-        verdict,
-        f"{told}, apart by {step:+.{digits}f}{unit} ± {error:.{digits}f} (standard error)",
-    )
+    told += f", apart by {step:+.{digits}f}{unit}{plus_minus(error, digits)}"
+    return Finding(claim, verdict, told)
 
 
 def ordered(samples: pd.DataFrame, metric: str, claim: str) -> Finding:
@@ -61,6 +58,13 @@ def ordered(samples: pd.DataFrame, metric: str, claim: str) -> Finding:
     if absent:
         evidence += f"{'; ' if evidence else ''}no model in the range: {', '.join(absent)}"
     return Finding(claim, verdict, evidence)
+
+
+def plus_minus(error: float, digits: int) -> str:
+    """The standard error in words, or that there is none."""
+    if not error >= 0:
+        return " (too few models for a standard error)"
+    return f" ± {error:.{digits}f} (standard error)"
 
 
 def verdict_of(value: float, error: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -65,20 +66,25 @@ def _feature_pairs(subject: Subject) -> Iterator[FeaturePair]:
         if base is None:
             raise Lacking(f"the store keeps no features of {subject.base}")
         parts = list(halves(store, subject.seed))
-        kept: dict[str, list[NDArray[np.floating]]] = {}
+        seen, kept = [base], Counter[str]()
         for category, name in subject.partners(split, subject.base):
-            same = kept.setdefault(category, [])
             features = store.features(name)
-            if len(same) == PARTNERS_EACH or features is None or features.shape[1] < base.shape[1]:
+            if features is None or features.shape[1] < base.shape[1]:
                 continue
-            if any(np.array_equal(features, other) for other in same):
+            if kept[category] == PARTNERS_EACH or is_among(features, seen):
                 continue
-            same.append(features)
+            seen.append(features)
+            kept[category] += 1
             for half, fitting, scoring in parts:
                 yield FeaturePair(
-                    number, half, category, name, len(same) - 1, (base, features),
+                    number, half, category, name, kept[category] - 1, (base, features),
                     store.target, fitting, scoring,
                 )  # fmt: skip
+
+
+def is_among(features: NDArray[np.floating], seen: list[NDArray[np.floating]]) -> bool:
+    """Whether these are another model's, too: heads on one network."""
+    return any(np.array_equal(features, other) for other in seen)
 
 
 def halves(store: Store, seed: int) -> Iterator[tuple[int, Rows, Rows]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 
@@ -45,6 +46,15 @@ def with_metadata(store: Store, path: str | os.PathLike[str]) -> Store:
     )
 
 
+def _value(text: str) -> object:
+    """A number or another piece of JSON as such, to compare with what other cards say; or text."""
+    try:
+        value: object = json.loads(text)
+    except ValueError:
+        return text
+    return value
+
+
 def _described(card: ModelCard, row: dict[str, str], path: str | os.PathLike[str]) -> ModelCard:
     texts = {key: row[key] for key in _TEXTS if row.get(key)}
     category = texts.get("category", "")
@@ -53,7 +63,7 @@ def _described(card: ModelCard, row: dict[str, str], path: str | os.PathLike[str
             f"{path} gives {card.name!r} the category {category!r}; categories are "
             f"{', '.join(('BASE', *CATEGORIES))}"
         )
-    training = card.training | {key: row[key] for key in _TRAINING if row.get(key)}
+    training = card.training | {key: _value(row[key]) for key in _TRAINING if row.get(key)}
     return replace(
         card,
         training=training,

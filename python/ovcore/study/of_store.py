@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import ovcore as ov
 from ovcore.store import Store
 from ovcore.study.metadata import with_metadata
-from ovcore.study.subject import ACCURACY_BAND, Split, Subject, compared
+from ovcore.study.subject import ACCURACY_BAND, Split, Subject, compared, within
 
 CALIBRATION_SHARE, CALIBRATION_MOST = 0.2, 10_000
 """Of the samples, drawn at random within each class, that temperatures are fitted on where neither
@@ -43,10 +43,10 @@ def from_store(
 ) -> Subject:
     """The models of a store, calibrated and compared.
 
-    Logits are calibrated with the temperatures of the cards where all have one; otherwise on
-    ``calibration``; otherwise on :data:`CALIBRATION_SHARE` of the samples, which are then left out
-    of everything else; the rest are copied into memory. Stored top-k outputs are probabilities
-    already.
+    Logits are calibrated on ``calibration`` where it is given; otherwise with the temperatures of
+    the cards where all have one; otherwise on :data:`CALIBRATION_SHARE` of the samples, which are
+    then left out of everything else; the rest are copied into memory. Stored top-k outputs are
+    probabilities already.
 
     Args:
         store: a store or its folder. Models of which features alone are kept are left out.
@@ -63,9 +63,13 @@ def from_store(
         seed: of the samples that are drawn.
         progress: whether experiments show bars.
 
+    Warns:
+        UserWarning: samples of the calibration store are also reported on.
+
     Raises:
         ValueError: fewer than two models with outputs, an unknown base, a range that is not one or
-            has no model, metadata that do not fit, a calibration store that lacks a model.
+            has no model, metadata that do not fit, two cards that say BASE, a calibration store
+            that lacks a model, has other classes, or goes with outputs that are not logits.
     """
     given = store if isinstance(store, Store) else Store(store)
     usable = [name for name in given.names if "preds" in given.kinds(name)]
@@ -81,17 +85,22 @@ def from_store(
     name = _base_of(chosen, base)
     split, choices = _measured(chosen, name, calibration, seed)
     if left_out:
-        choices["left out"] = f"{left_out} models of which features alone are kept"
+        models = "model" if left_out == 1 else "models"
+        choices["left out"] = f"{left_out} {models} of which features alone are kept"
+    if all_bases and accuracy_range is None:
+        centre = float(split.accuracy[split.index(name)])
+        accuracy_range = (centre - ACCURACY_BAND, centre + ACCURACY_BAND)
+    place = given.path.resolve().name
     subject = Subject(
-        name=f"models of the store {given.path.name}",
+        name=f"models of the store {place}",
         splits=(split,),
         base=name,
-        bases=_bases(split, name, all_bases, accuracy_range),
+        bases=_bases(split, name, accuracy_range if all_bases else None),
         accuracy_range=accuracy_range,
         seed=seed,
         transfer=() if transfer is None else (_opened(transfer),),
         choices=choices,
-        about={"store": given.path.name, "store_sha256": given.sha256},
+        about={"store": place, "store_sha256": given.sha256},
         progress=progress,
     )
     if not subject.in_range(split).any():
@@ -119,21 +128,22 @@ def _base_of(store: Store, wanted: str | None) -> str:
             raise ValueError(f"{store.path} has no model {wanted!r} to be the base")
         return wanted
     marked = [card.name for card in store.models if card.category == "BASE"]
+    if len(marked) > 1:
+        raise ValueError(
+            f"the cards of {marked[0]!r} and {marked[1]!r} both say BASE: name one of them the base"
+        )
     if marked:
         return marked[0]
     by_accuracy = np.argsort(store.accuracy, kind="stable")
     return store.names[by_accuracy[(len(by_accuracy) - 1) // 2]]
 
 
-def _bases(
-    split: Split, base: str, all_bases: bool, accuracy_range: tuple[float, float] | None
-) -> tuple[str, ...]:
-    """Every model in the range; or the base, and twins whose cards call them re-seeded."""
-    if all_bases:
-        centre = split.accuracy[split.index(base)]
-        low, high = accuracy_range or (centre - ACCURACY_BAND, centre + ACCURACY_BAND)
-        within = (split.accuracy >= low) & (split.accuracy <= high)
-        return tuple(n for n, inside in zip(split.names, within, strict=True) if inside)
+def _bases(split: Split, base: str, all_within: tuple[float, float] | None) -> tuple[str, ...]:
+    """All models in a range, and the base; or the base, and twins that its card calls re-seeded."""
+    if all_within is not None:
+        inside = within(split.accuracy, all_within)
+        named = zip(split.names, inside, strict=True)
+        return tuple(name for name, is_inside in named if is_inside or name == base)
     cards = {card.name: card for card in split.store.models}
     if cards[base].category != "BASE":
         return (base,)
@@ -144,13 +154,18 @@ def _measured(
     store: Store, base: str, calibration: Store | PathLike | None, seed: int
 ) -> tuple[Split, dict[str, str]]:
     outputs = store.outputs()
+    has_logits = all("logits" in store.kinds(name) for name in store.names)
+    if calibration is not None and not has_logits:
+        raise ValueError(
+            f"calibration is of logits, which {store.path} does not keep of all models"
+        )
     if isinstance(outputs[0], ov.TopK):
         split = compared(store, outputs, base=base, temperature=np.ones(len(store)), fitted=None)
         return split, {
             "score": "all samples",
             "calibration": "none: stored top-k outputs are taken as probabilities as they are",
         }
-    if not np.issubdtype(outputs[0].dtype, np.floating):
+    if not has_logits:
         split = compared(store, outputs, base=base, temperature=None, fitted=None)
         return split, {"score": "all samples", "outputs": "predicted classes alone"}
     stored = [card.temperature for card in store.models if card.temperature is not None]
@@ -162,11 +177,16 @@ def _measured(
         lacking = [name for name in store.names if name not in held.names]
         if lacking:
             raise ValueError(f"{held.path} has no model {lacking[0]!r} to fit a temperature of")
+        if held.n_classes != store.n_classes:
+            raise ValueError(
+                f"{held.path} has {held.n_classes} classes and {store.path} has {store.n_classes}"
+            )
+        _warn_of_same_samples(store, held)
         fitted = _fit([held.logits(name) for name in store.names], held.target)
         return _scored(store, base, fitted), {
             "score": "all samples",
             "calibration": f"one temperature a model, of least negative log likelihood on "
-            f"{held.n_samples:,} other samples",
+            f"the {held.n_samples:,} samples of {held.path.resolve().name}",
         }
     fit_on = _drawn(store.target, seed)
     fitted = _fit(store.select(samples=fit_on).outputs(), store.target[fit_on])
@@ -176,6 +196,16 @@ def _measured(
         "calibration": f"one temperature a model, of least negative log likelihood on the other "
         f"{len(fit_on):,} samples, drawn within each class with seed {seed}",
     }
+
+
+def _warn_of_same_samples(store: Store, held: Store) -> None:
+    same = set(store.sample_ids or ()) & set(held.sample_ids or ())
+    if same:
+        warnings.warn(
+            f"{len(same)} samples that temperatures are fitted on are also reported on",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _scored(store: Store, base: str, temperature: NDArray[np.float64]) -> Split:
@@ -203,4 +233,7 @@ def _drawn(target: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
             "every class has one sample: too few to set some aside for temperatures; give "
             "a calibration store, or temperatures in the cards"
         )
-    return np.sort(np.concatenate(chosen))
+    drawn = np.concatenate(chosen)
+    if len(drawn) > CALIBRATION_MOST:  # of very many classes one each is too many
+        drawn = generator.choice(drawn, CALIBRATION_MOST, replace=False)
+    return np.sort(drawn)

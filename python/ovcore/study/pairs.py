@@ -23,14 +23,45 @@ def category_samples(pairs: pd.DataFrame, metrics: Sequence[Hashable]) -> pd.Dat
     """What category means and their standard errors are taken over: (category, unit) -> metrics.
 
     A unit is a split where there are several, otherwise a model. Each model in the accuracy range
-    counts once, averaged over base models.
+    counts once, averaged over base models. Where models of a category serve as bases, too, each is
+    part of the others' averages: there the values are the jackknife's, so that their spread is that
+    of leaving out a model with all its pairs.
     """
     inside = pairs[pairs["in_band"]]
-    by_model = inside.groupby(["category", "split", "model"])[list(metrics)].mean()
-    unit = "split" if pairs["split"].nunique() > 1 else "model"
-    samples = by_model.groupby(["category", unit]).mean().rename_axis(["category", "unit"])
+    if pairs["split"].nunique() > 1:
+        by_model = inside.groupby(["category", "split", "model"])[list(metrics)].mean()
+        samples, unit = by_model.groupby(["category", "split"]).mean(), "split"
+    else:
+        frames = {
+            category: pd.DataFrame({metric: _by_model(rows, metric) for metric in metrics})
+            for category, rows in inside.groupby("category", sort=False)
+        }
+        empty = pd.DataFrame(columns=list(metrics), dtype=float).rename_axis("model")
+        samples, unit = pd.concat(frames or {"": empty}), "model"
+    samples = samples.rename_axis(["category", "unit"])
     samples.attrs["unit"] = unit
+    samples.attrs["models"] = inside.groupby("category")["model"].nunique().to_dict()
     return samples
+
+
+def _by_model(rows: pd.DataFrame, metric: Hashable) -> pd.Series:
+    """One value a model of one category and split; their mean is the mean over models."""
+    wide = rows.pivot(index="base", columns="model", values=metric)
+    total, count = wide.sum(), wide.notna().sum()
+    alone: pd.Series = total / count.where(count > 0)
+    taken = wide.reindex(index=wide.columns)  # in row i, the pairs in which model i is the base
+    if taken.notna().to_numpy().sum() == 0:
+        return alone
+    left = count.to_numpy() - taken.notna().to_numpy()
+    without = (total.to_numpy() - taken.fillna(0).to_numpy()) / np.where(left > 0, left, np.nan)
+    np.fill_diagonal(without, np.nan)
+    known = ~np.isnan(without)
+    if not known.any(axis=1).all():  # of one pair, nothing is left without either model
+        return pd.Series([alone.mean()], index=alone.index[:1])
+    n, whole = len(alone), alone.mean()
+    means = np.where(known, without, 0).sum(axis=1) / known.sum(axis=1)
+    values = n * whole - (n - 1) * means
+    return pd.Series(values + whole - values.mean(), index=alone.index)
 
 
 def of_category(samples: pd.DataFrame, category: str) -> pd.DataFrame:
@@ -42,12 +73,11 @@ def category_rows(
     subject: Subject, metrics: Sequence[Hashable], *, samples: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """One row a category: models in the range, mean and standard error of each metric."""
-    inside = subject.pairs[subject.pairs["in_band"]]
     samples = category_samples(subject.pairs, metrics) if samples is None else samples
     rows = []
     for category in subject.categories:
         values = of_category(samples, category)
-        models = inside.loc[inside["category"] == category, "model"].nunique()
+        models = samples.attrs["models"].get(category, 0)
         row: dict[str, object] = {"category": category, "models": models}
         for metric in metrics:
             row[str(metric)] = values[metric].mean()

@@ -169,10 +169,7 @@ class Subject:
 
     def in_range(self, split: Split) -> NDArray[np.bool_]:
         """(M,) whether each model is in category means."""
-        low, high = self.range_of(split)
-        accuracy = split.accuracy
-        within: NDArray[np.bool_] = (accuracy >= low - 1e-12) & (accuracy <= high + 1e-12)
-        return within
+        return within(split.accuracy, self.range_of(split))
 
     def need_confidences(self) -> None:
         """Raises :class:`Lacking` where ensembles cannot be made."""
@@ -235,6 +232,13 @@ class Subject:
                 name = split.names[m]
                 if within[m] and name != base and self.category(base, name) == category:
                     yield category, name
+
+
+def within(accuracy: NDArray[np.float64], limits: tuple[float, float]) -> NDArray[np.bool_]:  # (M,)
+    """Which accuracies lie in a closed range, whose ends may be rounded as they are."""
+    low, high = limits
+    inside: NDArray[np.bool_] = (accuracy >= low - 1e-12) & (accuracy <= high + 1e-12)
+    return inside
 
 
 def compared(

@@ -72,21 +72,26 @@ def run(models: Models) -> Result:
 
 
 def line(models: pd.DataFrame, metric: str) -> dict[str, float]:
-    """Least squares of a metric over inconsistency; r with its 95 % interval (Fisher's z)."""
-    x, y = models["error_inconsistency"].to_numpy(), models[metric].to_numpy()
-    x, y = x[np.isfinite(y)], y[np.isfinite(y)]
-    n = len(x)
+    """Least squares of a metric over inconsistency; r with its 95 % interval (Fisher's z).
+
+    ``n`` points; a model that is of several categories, with different bases, is as many points and
+    counts once in the interval.
+    """
+    known = models[models[metric].notna()]
+    x, y = known["error_inconsistency"].to_numpy(), known[metric].to_numpy()
+    n, n_models = len(x), known["model"].nunique()
     unknown = dict.fromkeys(
         ("slope", "slope_se", "intercept", "r", "r_low", "r_high", "residual", "x_mean", "x_ss",
          "x_low", "x_high"), float("nan"),
     )  # fmt: skip
-    if n < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return {"n": n} | unknown
+    if n_models < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return {"n": n, "models": n_models} | unknown
     fit = stats.linregress(x, y)
-    low, high = fit_interval(fit.rvalue, n)
+    low, high = fit_interval(fit.rvalue, n_models)
     residual = np.sqrt(((y - fit.intercept - fit.slope * x) ** 2).sum() / (n - 2))
     return {
-        "n": n, "slope": fit.slope, "slope_se": fit.stderr, "intercept": fit.intercept,
+        "n": n, "models": n_models, "slope": fit.slope, "slope_se": fit.stderr,
+        "intercept": fit.intercept,
         "r": fit.rvalue, "r_low": low, "r_high": high, "residual": residual, "x_mean": x.mean(),
         "x_ss": ((x - x.mean()) ** 2).sum(), "x_low": x.min(), "x_high": x.max(),
     }  # fmt: skip
@@ -101,12 +106,14 @@ def fit_interval(r: float, n: int) -> tuple[float, float]:
 def _correlated(fits: pd.DataFrame) -> Finding:
     fit = fits.set_index("metric").loc["gain"]
     if not np.isfinite(fit["r"]):
-        return Finding(CLAIMS[3], UNCLEAR, f"{fit['n']:.0f} models are too few for a line")
+        return Finding(
+            CLAIMS[3], UNCLEAR, f"{fit['models']:.0f} models are too few for a line, or all alike"
+        )
     verdict = HOLDS if fit["r_low"] > 0.8 else FAILS if fit["r_high"] < 0.8 else UNCLEAR
     return Finding(
         CLAIMS[3],
         verdict,
-        f"r = {fit['r']:.2f} over {fit['n']:.0f} models (95 % interval {fit['r_low']:.2f} to "
+        f"r = {fit['r']:.2f} over {fit['models']:.0f} models (95 % interval {fit['r_low']:.2f} to "
         f"{fit['r_high']:.2f}), slope {fit['slope']:.2f} ± {fit['slope_se']:.2f}; “almost "
         "linearly” is taken as r above 0.8",
     )
@@ -131,9 +138,10 @@ def beside(means: pd.DataFrame) -> pd.DataFrame:
 def lines_beside(fits: pd.DataFrame) -> pd.DataFrame:
     """Slope and correlation of gain with inconsistency here and in the paper."""
     ours = fits.set_index("metric").loc["gain"]
-    theirs = line(paper.models(), "gain")
+    printed = paper.models()  # where two rows have the same name
+    theirs = line(printed.assign(model=range(len(printed))), "gain")
     return pd.DataFrame([
-        {"where": name, "n": fit["n"], "slope": fit["slope"], "slope_se": fit["slope_se"],
+        {"where": name, "models": fit["models"], "slope": fit["slope"], "slope_se": fit["slope_se"],
          "r": fit["r"], "r_low": fit["r_low"], "r_high": fit["r_high"]}
         for name, fit in (("here", ours), ("the paper", theirs))
     ])  # fmt: skip

@@ -27,7 +27,8 @@ PAIRS_EACH = 8
 POINTS = 400
 SHARES = (0.1, 0.5, 0.9)
 CLAIMS = (
-    "Models trained on other data specialise: each is the more confident where it alone is right.",
+    "Models trained on other data specialise more than models of another seed: each is the more "
+    "confident where it alone is right.",
 )
 _ONLY_BASE, _ONLY_OTHER = 1, 2  # of the outcomes both, only 1, only 2, none
 
@@ -36,9 +37,9 @@ def run(models: Models) -> Result:
     """Angles of all pairs by outcome, one pair a category sample by sample, and who prevails."""
     subject = as_subject(models)
     subject.need_confidences()
+    if not any(subject.partners(subject.first, subject.base)):
+        raise Lacking(f"no model but {subject.base} is in the accuracy range")
     angles, histograms = _angles(subject)
-    if not angles["in_band"].any():
-        raise Lacking("no model but the base is in the accuracy range")
     samples = category_samples(angles, ("theta_gap", "specialized"))
     shares, prevailing = _who_prevails(subject)
     return Result(
@@ -77,8 +78,11 @@ def _bases(subject: Subject) -> tuple[str, ...]:
 
 def _histograms(
     split: Split, bases: tuple[str, ...]
-) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
-    """(base, other, (4, BINS) counts) with the base as model 1, of every base and other model."""
+) -> Iterator[tuple[int, int, NDArray[np.int64], float]]:
+    """(base, other, counts, specialized) with the base as model 1, of every base and other model.
+
+    Counts are (2, BINS), of the samples that only the base and only the other gets right.
+    """
     wanted = {split.index(name) for name in bases}
     m = len(split.names)
     few = len(bases) == 1 or m * (m - 1) // 2 > MANY_PAIRS
@@ -86,39 +90,36 @@ def _histograms(
         found = ov.ensembles.specialization(
             split.outputs, split.target, base=base, temperature=split.temperature, bins=BINS
         )
-        for (a, b), counts in zip(
-            np.asarray(found.pairs), np.asarray(found.histogram), strict=True
-        ):
+        only = np.asarray(found.histogram)[:, [_ONLY_BASE, _ONLY_OTHER]]
+        shares = np.asarray(found.specialized).tolist()
+        for (a, b), counts, share in zip(np.asarray(found.pairs), only, shares, strict=True):
             if a in wanted:
-                yield int(a), int(b), counts
+                yield int(a), int(b), counts, share
             if b in wanted and not few:  # seen from the other side: theta changes its sign
-                yield int(b), int(a), counts[[0, 2, 1, 3], ::-1]
+                yield int(b), int(a), counts[::-1, ::-1], share
 
 
 def _angles(subject: Subject) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of pairs, and histograms by category and outcome of the pairs in the range."""
     centres = (np.arange(BINS) + 0.5) * 90 / BINS - 45
     rows = []
-    totals = {category: np.zeros((4, BINS), np.int64) for category in subject.categories}
+    totals = {category: np.zeros((2, BINS), np.int64) for category in subject.categories}
     for number, split in enumerate(subject.splits):
         within = subject.in_range(split)
-        for base, other, counts in _histograms(split, _bases(subject)):
+        for base, other, only, specialized in _histograms(split, _bases(subject)):
             category = subject.category(split.names[base], split.names[other])
             if within[other]:
-                totals[category] += counts
-            only = counts[[_ONLY_BASE, _ONLY_OTHER]]
+                totals[category] += only
             with np.errstate(invalid="ignore"):
                 means = (only @ centres) / only.sum(axis=1)
-            surer = only[0, BINS // 2 :].sum() + only[1, : BINS // 2].sum()
             rows.append({
                 "split": number, "base": split.names[base], "model": split.names[other],
                 "category": category, "in_band": within[other],
                 "theta_gap": means[0] - means[1],
-                "specialized": surer / only.sum() if only.sum() else float("nan"),
+                "specialized": specialized,
             })  # fmt: skip
     histograms = [
-        {"category": category, "theta": theta, "both_right": c[0], "only_base": c[1],
-         "only_other": c[2], "none": c[3]}
+        {"category": category, "theta": theta, "only_base": c[0], "only_other": c[1]}
         for category, counts in totals.items()
         for theta, c in zip(centres, counts.T.tolist(), strict=True)
     ]  # fmt: skip
@@ -177,16 +178,23 @@ def _who_prevails(subject: Subject) -> tuple[pd.DataFrame, pd.DataFrame]:
         seen = all_of > 0
         fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
         fit.fit(centres[seen], followed[seen] / all_of[seen], sample_weight=all_of[seen])
-        share = fit.predict(centres)
+        first, last = np.flatnonzero(seen)[[0, -1]]
+        span = slice(first, last + 1)
+        share = fit.predict(centres[span])
         shares += [
             {"category": category, "theta": theta, "share": value, "samples": int(count)}
-            for theta, value, count in zip(centres, share, all_of, strict=True)
+            for theta, value, count in zip(centres[span], share, all_of[span], strict=True)
         ]
         crossings.append(
             {"category": category, "samples": int(all_of.sum())}
-            | {f"theta_{100 * s:.0f}": _crossing(share, edges, s) for s in SHARES}
+            | {f"theta_{100 * s:.0f}": _crossing(share, edges[span], s) for s in SHARES}
         )
-    return pd.DataFrame(shares), pd.DataFrame(crossings)
+    return (
+        pd.DataFrame(shares, columns=["category", "theta", "share", "samples"]),
+        pd.DataFrame(
+            crossings, columns=["category", "samples", *(f"theta_{100 * s:.0f}" for s in SHARES)]
+        ),
+    )
 
 
 def _alone(split: Split, model: int) -> NDArray[np.int64]:
@@ -196,9 +204,9 @@ def _alone(split: Split, model: int) -> NDArray[np.int64]:
 
 
 def _crossing(share: NDArray[np.float64], edges: NDArray[np.float64], wanted: float) -> float:
-    """The lowest angle from which the share is ``wanted`` at least; NaN where it never is."""
+    """The angle from which on the share is ``wanted`` at least; NaN where it always or never is."""
     reached = share >= wanted
-    return float(edges[reached.argmax()]) if reached.any() else float("nan")
+    return float(edges[reached.argmax()]) if 0 < reached.sum() < len(reached) else float("nan")
 
 
 def draw(result: Result) -> list[Chart]:

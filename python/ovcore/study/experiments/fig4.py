@@ -18,6 +18,9 @@ from ovcore.study.subject import CATEGORIES, OTHER, Subject
 PARTNERS = 3
 LISTED = 8
 LEVEL = 0.05
+ONE_SIDED = 6
+"""Classes that all belong to one of two models: of a fair coin, once in 32 times."""
+
 CLAIMS = (
     "Models trained on other data are specialists of whole classes: each is right alone on some "
     "of them far more often than the other.",
@@ -122,7 +125,10 @@ def adjusted(n10: NDArray[np.int64], n01: NDArray[np.int64]) -> NDArray[np.float
 
 
 def _finding(classes: pd.DataFrame, subject: Subject) -> Finding:
-    """Holds where the DATASET partner and the base own a class each, fails where only one does."""
+    """Holds where the DATASET partner and the base own a class each.
+
+    Fails where one owns so many and the other none that a fair coin would hardly do it.
+    """
     counts = {
         (category, model): tuple(int((rows["owner"] == who).sum()) for who in ("base", "other"))
         for (category, model), rows in classes.groupby(["category", "model"], sort=False)
@@ -136,7 +142,8 @@ def _finding(classes: pd.DataFrame, subject: Subject) -> Finding:
     if not of_data:
         return Finding(CLAIMS[0], UNCLEAR, f"no DATASET model is in the accuracy range; {evidence}")
     fewer, more = sorted(of_data[0])
-    return Finding(CLAIMS[0], HOLDS if fewer else FAILS if more else UNCLEAR, evidence)
+    verdict = HOLDS if fewer else FAILS if more >= ONE_SIDED else UNCLEAR
+    return Finding(CLAIMS[0], verdict, evidence)
 
 
 @dataclass(frozen=True)

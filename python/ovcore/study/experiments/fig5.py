@@ -7,10 +7,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import ovcore as ov
+from ovcore.study.categories import verdict_of
 from ovcore.study.charts import GREY, Axis, Chart, Layer, Line, Panel, numbers
 from ovcore.study.of_store import Models, as_subject
 from ovcore.study.results import FAILS, HOLDS, UNCLEAR, Experiment, Finding, Lacking, Result
-from ovcore.study.subject import Split, Subject
+from ovcore.study.subject import Split, Subject, within
 
 STARTS = 4
 JOINING = 10
@@ -71,9 +72,9 @@ def strong_and_weak(subject: Subject) -> tuple[list[int], list[int]]:
     split = subject.first
     order = np.argsort(-split.accuracy, kind="stable")
     strong = [int(m) for m in order[: min(STARTS, max(1, len(order) // 4))]]
-    ceiling = subject.range_of(split)[1]
+    eligible = within(split.accuracy, (0, subject.range_of(split)[1]))
     floor = split.accuracy[strong[-1]]
-    weak = [int(m) for m in order if split.accuracy[m] < floor and split.accuracy[m] <= ceiling]
+    weak = [int(m) for m in order if split.accuracy[m] < floor and eligible[m]]
     return strong, weak
 
 
@@ -171,9 +172,8 @@ def _weak_but_different(pairs: pd.DataFrame) -> Finding:
     by_model = weaker.groupby("model")[["accuracy", "gain_over_base"]].mean()
     by_model = by_model.sort_values("gain_over_base", ascending=False)
     step = by_model["gain_over_base"].mean() - twins.mean()
-    errors = (rows.sem() if len(rows) > 1 else 0.0 for rows in (twins, by_model["gain_over_base"]))
-    error = float(np.linalg.norm(list(errors)))
-    verdict = HOLDS if step > 2 * error else FAILS if step < -2 * error else UNCLEAR
+    error = float(np.hypot(twins.sem(), by_model["gain_over_base"].sem()))
+    verdict = verdict_of(step, error)
     listed = "; ".join(
         f"{name} ({row['accuracy']:.1%} accurate) {100 * row['gain_over_base']:+.1f}"
         for name, row in by_model.iterrows()
@@ -181,7 +181,8 @@ def _weak_but_different(pairs: pd.DataFrame) -> Finding:
     return Finding(
         claim,
         verdict,
-        f"points added to the base's accuracy: another seed {100 * twins.mean():+.1f}; {listed}",
+        f"points added to the base's accuracy: another seed {100 * twins.mean():+.1f}; {listed}"
+        + ("" if np.isfinite(error) else "; too few models for a standard error"),
     )
 
 

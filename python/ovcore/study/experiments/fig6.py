@@ -8,6 +8,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ovcore import representations
+from ovcore.study.categories import plus_minus
 from ovcore.study.charts import (
     COLORS,
     SYMBOLS,
@@ -40,8 +41,7 @@ SEEDS = 5
 """Random choices of dimensions for each mixture, and random orders of all."""
 
 POINTS = 8
-"""Numbers of dimensions up to the base's own at which curves are taken; they go on in such steps to
-twice that."""
+"""Numbers of dimensions up to twice the base's own at which curves are taken."""
 
 CURVES_EACH = 4
 """Models of each category that curves are made of: those nearest to the base in accuracy."""
@@ -168,7 +168,7 @@ def _by_rate(mixing: pd.DataFrame) -> pd.DataFrame:
 
 
 def _samples(rows: pd.DataFrame, metrics: Sequence[Hashable]) -> pd.DataFrame:
-    return category_samples(rows.reset_index().assign(in_band=True), metrics)
+    return category_samples(rows.reset_index().assign(in_band=True, base=""), metrics)
 
 
 def fewest_samples(curves: pd.DataFrame) -> pd.DataFrame:
@@ -208,7 +208,7 @@ def _adds_up(mixing: pd.DataFrame) -> Finding:
         means, errors = values.mean(), values.sem()
         above, below = (means > 2 * errors).all(), (means < -2 * errors).any()
         verdicts[category] = HOLDS if above else FAILS if below else UNCLEAR
-        steps = (f"{100 * means[c]:+.1f} ± {100 * errors[c]:.1f}" for c in means.index)
+        steps = (f"{100 * means[c]:+.1f}{_error(100 * errors[c])}" for c in means.index)
         told.append((category, f"{category} {' and '.join(steps)}"))
     order = {name: i for i, name in enumerate((*CATEGORIES, OTHER))}
     told.sort(key=lambda item: order[item[0]])
@@ -219,6 +219,10 @@ def _adds_up(mixing: pd.DataFrame) -> Finding:
         + "; ".join(text for _, text in told)
         + ("" if "DATASET" in verdicts else "; no DATASET model has features"),
     )
+
+
+def _error(error: float) -> str:
+    return f" ± {error:.1f}" if error >= 0 else ""
 
 
 def _fewer_dimensions(fewest: pd.DataFrame) -> Finding:
@@ -241,7 +245,7 @@ def _fewer_dimensions(fewest: pd.DataFrame) -> Finding:
         HOLDS if fewer else FAILS if more else UNCLEAR,
         "dimensions needed, most diverse first (in random order): "
         + ", ".join(told)
-        + f"; DATASET and REINIT apart by {apart:+.0f} ± {error:.0f}",
+        + f"; DATASET and REINIT apart by {apart:+.0f}{plus_minus(error, 0)}",
     )
 
 

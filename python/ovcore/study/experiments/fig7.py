@@ -17,7 +17,7 @@ from ovcore.study.categories import apart
 from ovcore.study.charts import Axis, Chart
 from ovcore.study.experiments.fig2 import fit_interval
 from ovcore.study.experiments.panels import BEYOND, against, by_category, spoken
-from ovcore.study.features import PROBE, describe_probe, halves
+from ovcore.study.features import PROBE, describe_probe, halves, is_among
 from ovcore.study.of_store import Models, as_subject
 from ovcore.study.pairs import category_rows, category_samples, errors_over, model_rows
 from ovcore.study.results import FAILS, HOLDS, UNCLEAR, Experiment, Finding, Lacking, Result
@@ -132,7 +132,7 @@ def _networks(subject: Subject, split: Split, store: Store) -> list[str]:
     seen: list[NDArray[np.floating]] = []
     for name in dict.fromkeys(chain([subject.base], partners, split.names)):
         features = store.features(name) if name in store.names else None
-        if features is None or any(np.array_equal(features, other) for other in seen):
+        if features is None or is_among(features, seen):
             continue
         chosen.append(name)
         seen.append(features)

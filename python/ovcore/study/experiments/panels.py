@@ -69,7 +69,8 @@ def _near(axis: Axis, models: pd.DataFrame, metric: str) -> Axis:
     if everywhere.max() - everywhere.min() < FAR * (high - low):
         return axis
     margin = 0.1 * (high - low)
-    return replace(axis, limits=(0.0 if axis.from_zero else low - margin, high + margin))
+    bottom = 0.0 if axis.from_zero and low >= 0 else low - margin
+    return replace(axis, limits=(bottom, high + margin))
 
 
 def mean_mark(x: float, row: pd.DataFrame, metric: str, category: str) -> Points:

@@ -88,12 +88,14 @@ def _beside(rows: pd.DataFrame, printed: pd.DataFrame) -> str:
 
 def above(rows: pd.DataFrame, subject: Subject) -> pd.Series:
     """More accurate than the accuracy range."""
-    return ~rows["in_range"] & (rows["accuracy"] > np.mean(subject.range_of(subject.first)))
+    higher = rows["accuracy"] > np.mean(subject.range_of(subject.first))
+    return ~rows["in_range"] & higher & (rows["category"] != "BASE")
 
 
 def below(rows: pd.DataFrame, subject: Subject) -> pd.Series:
     """Less accurate than the accuracy range."""
-    return ~rows["in_range"] & ~above(rows, subject)
+    lower = rows["accuracy"] < np.mean(subject.range_of(subject.first))
+    return ~rows["in_range"] & lower & (rows["category"] != "BASE")
 
 
 def close(rows: pd.DataFrame) -> pd.Series:
