@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,20 @@ import ovcore as ov
 from ovcore.__main__ import main
 from ovcore.store import ModelCard, Store, StoreWriter
 from ovcore.study import EXPERIMENTS, from_store, resuming, running
+from ovcore.study.experiments import fig6
 from ovcore.study.results import Result
 from ovcore.study.zoo import Recipe
 
 FAST = ("fig1", "fig2", "table1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fewer_probes() -> Iterator[None]:
+    """The probes of features have tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fig6, "SEEDS", 1)
+        patch.setattr(fig6, "CURVES_EACH", 1)
+        yield
 
 
 @pytest.fixture(scope="module")

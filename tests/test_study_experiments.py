@@ -162,7 +162,7 @@ def gap(models: Models, base: str, other: str) -> tuple[float, float]:
 
 def check_angles(models: Models, subject: Subject, bases: tuple[str, ...]) -> None:
     result = fig3.run(subject)
-    gaps = result.tables["gaps"].set_index("category")
+    gaps = result.tables["theta gaps"].set_index("category")
     theta = result.tables["theta"]
     edges = np.linspace(-45, 45, fig3.BINS + 1)
     found: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
@@ -224,7 +224,7 @@ def test_equal_confidences_are_neither_surer(tmp_path: Path, order: list[str]) -
             writer.add(ov.store.ModelCard(name, category=CATEGORIES[name]), topk=tops[name])
     for names in (("base",), ("base", "far")):  # through either path
         subject = from_store(tmp_path / "s", accuracy_range=(0, 1))
-        gaps = fig3.run(replace(subject, bases=names)).tables["gaps"]
+        gaps = fig3.run(replace(subject, bases=names)).tables["theta gaps"]
         assert gaps["specialized"].tolist() == [0.5]  # 2 of 4: the others are equally sure
 
 
@@ -255,7 +255,10 @@ def monotone(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def test_who_prevails_by_angle(models: Models, subject: Subject) -> None:
     result = fig3.run(subject)
-    shares, crossings = result.tables["shares"], result.tables["prevailing"].set_index("category")
+    shares, crossings = (
+        result.tables["shares"],
+        result.tables["prevailing angles"].set_index("category"),
+    )
     partners = {"REINIT": ["twin", "second"], "DATASET": ["far", "farther"], "ARCH": ["conv"]}
     edges = np.linspace(-45, 45, 181)
     for kind, names in partners.items():

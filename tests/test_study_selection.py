@@ -82,7 +82,7 @@ def test_classes_equal_a_loop_over_samples(models: Models, subject: Subject) -> 
 
 def test_owned_classes_are_listed_by_difference(subject: Subject) -> None:
     result = fig4.run(subject)
-    classes, owned = result.tables["classes"], result.tables["owned"]
+    classes, owned = result.tables["classes"], result.tables["classes owned"]
     assert len(owned) == (classes["owner"] != "").sum()
     far = owned[owned["model"] == fig4.chosen_partners(subject)[0][1]].set_index("class")["owner"]
     assert (far["ant"], far["bee"]) == ("other", "base")
@@ -144,7 +144,7 @@ def test_members_are_the_best_on_one_half(
     order = sorted(range(len(accuracy)), key=lambda m: -accuracy[m])
     strong = order[:2]  # a quarter of ten
     weak = [m for m in order if accuracy[m] < accuracy[strong[-1]] and accuracy[m] <= 0.85]
-    steps, first = result.tables["steps"], result.tables["first"]
+    steps, first = result.tables["steps"], result.tables["first partners"]
     assert first["start"].tolist() == [models.names[m] for m in strong]
     for start, held, (_, row) in zip(strong, seen, first.iterrows(), strict=True):
         select = np.setdiff1d(np.arange(400), held)
@@ -165,7 +165,7 @@ def test_members_are_the_best_on_one_half(
 
 
 def test_best_partners_are_of_all_samples(models: Models, subject: Subject) -> None:
-    partners = fig5.run(subject).tables["partners"]
+    partners = fig5.run(subject).tables["best partners"]
     strong, weak = fig5.strong_and_weak(subject)
     for start in strong:
         name = models.names[start]

@@ -45,10 +45,10 @@ def run(models: Models) -> Result:
     return Result(
         tables={
             "theta": histograms,
-            "gaps": category_rows(subject, ("theta_gap", "specialized"), samples=samples),
+            "theta gaps": category_rows(subject, ("theta_gap", "specialized"), samples=samples),
             "samples": _points(subject),
             "shares": shares,
-            "prevailing": prevailing,
+            "prevailing angles": prevailing,
         },
         findings=(apart(samples, "theta_gap", CLAIMS[0], unit="°"),),
         choices={
@@ -211,7 +211,7 @@ def _crossing(share: NDArray[np.float64], edges: NDArray[np.float64], wanted: fl
 
 def draw(result: Result) -> list[Chart]:
     """Histograms by category; samples of one pair each; the share that follows the base."""
-    gaps = result.tables["gaps"]
+    gaps = result.tables["theta gaps"]
     told = ", ".join(f"{r['category']} {r['theta_gap']:.1f}°" for _, r in gaps.iterrows())
     theta, points = result.tables["theta"], result.tables["samples"]
     return [
@@ -284,7 +284,7 @@ def _scatter(points: pd.DataFrame, category: str) -> Panel:
 
 
 def _prevailing(result: Result) -> Chart:
-    shares, crossings = result.tables["shares"], result.tables["prevailing"]
+    shares, crossings = result.tables["shares"], result.tables["prevailing angles"]
     layers: list[Layer] = [Rule(0.5), Rule(0.9), Rule(0, "x")]
     for category in dict.fromkeys(shares["category"]):
         rows = shares[shares["category"] == category]
@@ -325,5 +325,5 @@ EXPERIMENT = Experiment(
     CLAIMS,
     run,
     draw,
-    shown=("gaps", "prevailing"),
+    shown=("theta gaps", "prevailing angles"),
 )

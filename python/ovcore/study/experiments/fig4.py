@@ -62,7 +62,7 @@ def run(models: Models) -> Result:
     most = owned.groupby(["model", "owner"], sort=False).head(LISTED)
     columns = ["category", "model", "owner", "class", "samples", "only_base", "only_other", "p"]
     return Result(
-        tables={"classes": classes, "owned": most[columns].reset_index(drop=True)},
+        tables={"classes": classes, "classes owned": most[columns].reset_index(drop=True)},
         findings=(_finding(classes, subject),),
         choices={
             "partners": "of the three most different categories, the model in the accuracy range "
@@ -230,5 +230,5 @@ EXPERIMENT = Experiment(
     CLAIMS,
     run,
     draw,
-    shown=("owned",),
+    shown=("classes owned",),
 )

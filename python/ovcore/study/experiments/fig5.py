@@ -42,8 +42,8 @@ def run(models: Models) -> Result:
     return Result(
         tables={
             "steps": pd.DataFrame(steps),
-            "first": pd.DataFrame(firsts),
-            "partners": pd.DataFrame(
+            "first partners": pd.DataFrame(firsts),
+            "best partners": pd.DataFrame(
                 [row for start in strong for row in _best(subject, split, start, weak)]
             ),
         },
@@ -232,5 +232,5 @@ EXPERIMENT = Experiment(
     CLAIMS,
     run,
     draw,
-    shown=("first", "partners"),
+    shown=("first partners", "best partners"),
 )

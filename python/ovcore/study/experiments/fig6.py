@@ -78,9 +78,9 @@ def run(models: Models) -> Result:
     over, rates, fewest = mixing_samples(mixed), rate_samples(mixed), fewest_samples(ranked)
     return Result(
         tables={
-            "mixtures": category_table(over, OVER),
+            "half of each": category_table(over, OVER),
             "rates": category_table(rates, [f"{rate:g}" for rate in RATES]),
-            "fewest": category_table(fewest, FEWEST),
+            "fewest dimensions": category_table(fewest, FEWEST),
             "mixing": mixed,
             "curves": ranked,
         },
@@ -251,9 +251,9 @@ def _fewer_dimensions(fewest: pd.DataFrame) -> Finding:
 
 def draw(result: Result) -> list[Chart]:
     """Mixtures by rate; half of each; and curves over the number of dimensions."""
-    rates, halves = result.tables["rates"], result.tables["mixtures"]
+    rates, halves = result.tables["rates"], result.tables["half of each"]
     curves = result.tables["curves"]
-    fewest = result.tables["fewest"]
+    fewest = result.tables["fewest dimensions"]
     categories = [name for name in (*CATEGORIES, OTHER) if name in set(curves["category"])]
     return [
         Chart(
@@ -356,5 +356,5 @@ EXPERIMENT = Experiment(
     CLAIMS,
     run,
     draw,
-    shown=("mixtures", "fewest"),
+    shown=("half of each", "fewest dimensions"),
 )
