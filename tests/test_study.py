@@ -221,6 +221,20 @@ def test_what_a_store_lacks_is_said(outputs: Path, tmp_path: Path) -> None:
     assert "the store keeps no features of base" in (tmp_path / "index.html").read_text()
 
 
+@pytest.mark.parametrize("scale", [0.0, 8.0], ids=["identical", "perfect"])
+def test_models_that_never_differ(scale: float, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    target = np.arange(60) % 3
+    logits = (scale * np.eye(3)[target] + rng.normal(size=(60, 3))).astype(np.float32)
+    with StoreWriter(tmp_path / "same", target=target) as writer:
+        for name in ("a", "b", "c"):
+            writer.add(ModelCard(name, temperature=1.0), logits=logits)
+    page = running.run(tmp_path / "out", subject=from_store(tmp_path / "same"), quiet=True)
+    labels = re.findall(r'aria-label="([^"]*)"', page.read_text())
+    assert labels
+    assert [label for label in labels if re.search(r"\bnan\b", label)] == []
+
+
 def test_only_what_is_asked_for(outputs: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no experiment is called 'fig9'; there are fig1, fig2"):
         running.run(tmp_path / "none", subject=from_store(outputs), only=["fig9"])

@@ -80,13 +80,17 @@ def test_classes_equal_a_loop_over_samples(models: Models, subject: Subject) -> 
         assert rows["owner"].tolist() == np.where(p <= 0.05, leads, "").tolist()
 
 
-def test_owned_classes_are_listed_by_difference(subject: Subject) -> None:
+@pytest.mark.parametrize(("some", "verdict"), [(1, HOLDS), (2, UNCLEAR)])
+def test_owned_classes_are_listed_by_difference(
+    subject: Subject, some: int, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fig4, "SOME", some)  # each of the two owns one
     result = fig4.run(subject)
     classes, owned = result.tables["classes"], result.tables["classes owned"]
     assert len(owned) == (classes["owner"] != "").sum()
     far = owned[owned["model"] == fig4.chosen_partners(subject)[0][1]].set_index("class")["owner"]
     assert (far["ant"], far["bee"]) == ("other", "base")
-    assert result.findings[0].verdict == HOLDS
+    assert result.findings[0].verdict == verdict
     for _, rows in owned.groupby(["model", "owner"]):
         apart = (rows["only_base"] - rows["only_other"]).abs() / rows["samples"]
         assert apart.is_monotonic_decreasing

@@ -271,7 +271,7 @@ def test_predictions_have_no_confidences(models: Models, tmp_path: Path) -> None
     np.testing.assert_allclose(subject.first.accuracy, models.accuracy)
     with pytest.raises(Lacking, match="predicted classes alone, of which no ensemble is made"):
         subject.need_confidences()
-    with pytest.raises(Lacking, match="predicted classes alone, without confidences"):
+    with pytest.raises(Lacking, match="predicted classes alone, of which no ensemble is made"):
         subject.first.confidence("base")
     assert "gain" not in subject.pairs
 

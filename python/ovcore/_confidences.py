@@ -50,5 +50,5 @@ def refuse_temperatures(temperature: NDArray[np.float64]) -> None:
     if (temperature != 1).any():
         raise ValueError(
             "stored top-k outputs are probabilities of some classes, which have no other "
-            f"temperature than 1: got {temperature[temperature != 1][0]:g}"
+            f"temperature than 1: got {float(temperature[temperature != 1][0])}"
         )

@@ -151,6 +151,10 @@ class Chart:
     columns: int = 2
     height: int = 400
 
+    def __post_init__(self) -> None:
+        if not self.panels:
+            raise ValueError(f"a chart has one panel at least, {self.name} has none")
+
 
 def numbers(values: Iterable[Any]) -> tuple[float, ...]:
     """Of an array, a column or anything else, rounded to 7 digits: more cannot be seen."""

@@ -65,12 +65,14 @@ def _feature_pairs(subject: Subject) -> Iterator[FeaturePair]:
         store, base = split.store, split.store.features(subject.base)
         if base is None:
             raise Lacking(f"the store keeps no features of {subject.base}")
+        refuse_nan(subject.base, base)
         parts = list(halves(store, subject.seed))
         seen, kept = [base], Counter[str]()
         for category, name in subject.partners(split, subject.base):
             features = store.features(name)
             if features is None or features.shape[1] < base.shape[1]:
                 continue
+            refuse_nan(name, features)
             if kept[category] == PARTNERS_EACH or is_among(features, seen):
                 continue
             seen.append(features)
@@ -80,6 +82,12 @@ def _feature_pairs(subject: Subject) -> Iterator[FeaturePair]:
                     number, half, category, name, kept[category] - 1, (base, features),
                     store.target, fitting, scoring,
                 )  # fmt: skip
+
+
+def refuse_nan(name: str, features: NDArray[np.floating]) -> None:
+    """Raises :class:`Lacking` where a probe could not be fitted."""
+    if not np.isfinite(features).all():
+        raise Lacking(f"the features of {name} are not all finite")
 
 
 def is_among(features: NDArray[np.floating], seen: list[NDArray[np.floating]]) -> bool:
@@ -94,8 +102,8 @@ def halves(store: Store, seed: int) -> Iterator[tuple[int, Rows, Rows]]:
     apart) are different parts: their features are not comparable.
     """
     folds = store.columns.get("fold", np.zeros(store.n_samples, np.int64))
-    for fold in np.unique(folds):
-        generator = np.random.default_rng(seed + int(fold))
+    for number, fold in enumerate(np.unique(folds)):
+        generator = np.random.default_rng(seed + number)
         of_fold = np.flatnonzero(folds == fold)
         if len(of_fold) > 2 * MOST_SAMPLES:
             of_fold = np.sort(generator.choice(of_fold, 2 * MOST_SAMPLES, replace=False))
@@ -104,7 +112,10 @@ def halves(store: Store, seed: int) -> Iterator[tuple[int, Rows, Rows]]:
             for members in (of_fold[store.target[of_fold] == k] for k in np.unique(store.target))
         ]
         fitting = np.sort(np.concatenate(chosen))
-        yield int(fold), fitting, np.setdiff1d(of_fold, fitting)
+        scoring = np.setdiff1d(of_fold, fitting)
+        if not len(fitting) or not len(scoring):
+            raise Lacking("classes have too few samples to fit probes on some and score others")
+        yield int(fold), fitting, scoring
 
 
 def describe_parts(subject: Subject) -> str:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 import ovcore as ov
 from ovcore.store import Store
 from ovcore.study.metadata import with_metadata
-from ovcore.study.subject import ACCURACY_BAND, Split, Subject, compared, within
+from ovcore.study.subject import Split, Subject, around, compared, within
+from ovcore.study.transfer_task import read_task
 
 CALIBRATION_SHARE, CALIBRATION_MOST = 0.2, 10_000
 """Of the samples, drawn at random within each class, that temperatures are fitted on where neither
@@ -71,7 +72,12 @@ def from_store(
             has no model, metadata that do not fit, two cards that say BASE, a calibration store
             that lacks a model, has other classes, or goes with outputs that are not logits.
     """
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
     given = store if isinstance(store, Store) else Store(store)
+    task = None if transfer is None else _opened(transfer)
+    if task is not None:
+        read_task(task)  # refuses what is none before anything is measured
     usable = [name for name in given.names if "preds" in given.kinds(name)]
     if len(usable) < 2:
         raise ValueError(
@@ -88,8 +94,7 @@ def from_store(
         models = "model" if left_out == 1 else "models"
         choices["left out"] = f"{left_out} {models} of which features alone are kept"
     if all_bases and accuracy_range is None:
-        centre = float(split.accuracy[split.index(name)])
-        accuracy_range = (centre - ACCURACY_BAND, centre + ACCURACY_BAND)
+        accuracy_range = around(split.accuracy[split.index(name)])
     place = given.path.resolve().name
     subject = Subject(
         name=f"models of the store {place}",
@@ -98,7 +103,7 @@ def from_store(
         bases=_bases(split, name, accuracy_range if all_bases else None),
         accuracy_range=accuracy_range,
         seed=seed,
-        transfer=() if transfer is None else (_opened(transfer),),
+        transfer=() if task is None else (task,),
         choices=choices,
         about={"store": place, "store_sha256": given.sha256},
         progress=progress,
@@ -107,7 +112,8 @@ def from_store(
         low, high = subject.range_of(split)
         raise ValueError(
             f"no model has an accuracy from {low:g} to {high:g}; they have "
-            f"{split.accuracy.min():.4f} to {split.accuracy.max():.4f}"
+            f"{split.accuracy.min():.4f} to {split.accuracy.max():.4f}: give another "
+            "accuracy range, or another base"
         )
     return subject
 

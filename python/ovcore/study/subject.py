@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +29,8 @@ OTHER = "OTHER"
 ACCURACY_BAND = 0.05
 """Unless told otherwise, models further than this from the bases' mean accuracy stay out of
 category means."""
+
+WITHOUT_CONFIDENCES = "the store keeps predicted classes alone, of which no ensemble is made"
 
 _CELLS = 1 << 22  # of a block of logits whose softmax is taken at once
 
@@ -81,7 +85,7 @@ class Split:
     def confidence(self, name: str) -> NDArray[np.float64]:
         """(N,) calibrated probability of the class that the model predicts."""
         if self.temperature is None:
-            raise Lacking("the store keeps predicted classes alone, without confidences")
+            raise Lacking(WITHOUT_CONFIDENCES)
         i = self.index(name)
         output = self.outputs[i]
         if isinstance(output, ov.TopK):
@@ -164,8 +168,7 @@ class Subject:
         """Lowest and highest accuracy of the models in category means."""
         if self.accuracy_range is not None:
             return self.accuracy_range
-        centre = float(np.mean([split.accuracy[split.index(base)] for base in self.bases]))
-        return centre - ACCURACY_BAND, centre + ACCURACY_BAND
+        return around(np.mean([split.accuracy[split.index(base)] for base in self.bases]))
 
     def in_range(self, split: Split) -> NDArray[np.bool_]:
         """(M,) whether each model is in category means."""
@@ -174,7 +177,25 @@ class Subject:
     def need_confidences(self) -> None:
         """Raises :class:`Lacking` where ensembles cannot be made."""
         if self.first.comparison.ensembles is None:
-            raise Lacking("the store keeps predicted classes alone, of which no ensemble is made")
+            raise Lacking(self.without_confidences)
+        if self.first.store.n_classes == 1:
+            raise Lacking("there is one class alone")
+
+    @cached_property
+    def without_confidences(self) -> str:
+        """Why no ensemble can be made: which models have neither what others have."""
+        store = self.first.store
+        kinds = {name: store.kinds(name) for name in store.names}
+        for kind, words in (("logits", "logits"), ("topk", "top-k outputs")):
+            having = [name for name in store.names if kind in kinds[name]]
+            lacking = [name for name in store.names if kind not in kinds[name]]
+            if having:
+                return (
+                    f"{len(having)} of {len(kinds)} models have {words} and {len(lacking)} have "
+                    f"not, first {lacking[0]}: all are compared by their predicted classes, of "
+                    "which no ensemble is made; a store without the latter would have ensembles"
+                )
+        return WITHOUT_CONFIDENCES
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
@@ -234,6 +255,11 @@ class Subject:
                     yield category, name
 
 
+def around(accuracy: float | np.floating[Any]) -> tuple[float, float]:
+    """The range of :data:`ACCURACY_BAND` to both sides, within 0..1."""
+    return max(0.0, float(accuracy) - ACCURACY_BAND), min(1.0, float(accuracy) + ACCURACY_BAND)
+
+
 def within(accuracy: NDArray[np.float64], limits: tuple[float, float]) -> NDArray[np.bool_]:  # (M,)
     """Which accuracies lie in a closed range, whose ends may be rounded as they are."""
     low, high = limits
@@ -250,13 +276,21 @@ def compared(
     fitted: NDArray[np.float64] | None,
 ) -> Split:
     """A split of outputs whose temperatures are known."""
-    comparison = ov.compare(
-        outputs,
-        store.target,
-        models=store.names,
-        base=base,
-        temperature=1.0 if temperature is None else temperature,
-    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # what is undefined is shown as such
+            comparison = ov.compare(
+                outputs,
+                store.target,
+                models=store.names,
+                base=base,
+                temperature=1.0 if temperature is None else temperature,
+            )
+    except ValueError as error:
+        number = re.match(r"model (\d+) ", str(error))
+        if number is None:
+            raise
+        raise ValueError(f"{error} ({store.names[int(number[1])]})") from error
     if comparison.ensembles is None:
         temperature = None
     return Split(store, list(outputs), temperature, fitted, comparison)

@@ -28,7 +28,7 @@ def title(subject: Subject) -> str:
 
 def summary(subject: Subject, results: Mapping[str, Result]) -> tuple[str, ...]:
     """Paragraphs of plain text."""
-    told = (_models(subject), _errors(subject), _partner(subject), _verdicts(results))
+    told = (_models(subject), _errors(subject), _verdicts(results))
     return tuple(text for text in told if text)
 
 
@@ -87,29 +87,11 @@ def _points(row: pd.Series, metric: str) -> str:
 
 
 def _interval(row: pd.Series, metric: str, unit: str) -> str:
-    """95 % by the standard error; nothing where there is none."""
+    """95 % by the standard error, not below 0 %; nothing where there is none."""
     half = 1.96 * row[f"{metric}_se"]
     if not np.isfinite(half):
         return ""
     return f" [{100 * (row[metric] - half):.1f}, {100 * (row[metric] + half):.1f}{unit}]"
-
-
-def _partner(subject: Subject) -> str:
-    """Of the models no more accurate than the bases, the one that adds most to their accuracy."""
-    pairs = subject.pairs
-    if "gain_over_base" not in pairs:
-        return ""
-    by_model = pairs.groupby("model")[["accuracy", "gain_over_base", "base_accuracy"]].mean()
-    by_model = by_model[by_model["accuracy"] <= by_model["base_accuracy"]]
-    if by_model.empty:
-        return ""
-    best = by_model.loc[by_model["gain_over_base"].idxmax()]
-    text = (
-        f"{best.name}, at {best['accuracy']:.1%} no better by itself, adds "
-        f"{100 * best['gain_over_base']:.1f} points to the base’s accuracy"
-    )
-    twins = pairs[pairs["category"] == "REINIT"]["gain_over_base"]
-    return text + (f"; another seed adds {100 * twins.mean():.1f}." if len(twins) else ".")
 
 
 def _verdicts(results: Mapping[str, Result]) -> str:

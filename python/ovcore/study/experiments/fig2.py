@@ -168,7 +168,7 @@ def draw(result: Result) -> list[Chart]:
             "Ensembles of two against inconsistency",
             f"Each model's ensemble with the base over their error inconsistency. Means by "
             f"category: inconsistency {spoken(means, 'error_inconsistency')}; {told}. Gain and "
-            f"inconsistency correlate at r = {r:.2f}.",
+            f"inconsistency correlate at r = {'unknown' if r != r else f'{r:.2f}'}.",
             tuple(panels),
             "models",
             columns=3,

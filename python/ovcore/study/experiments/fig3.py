@@ -13,7 +13,7 @@ from sklearn.isotonic import IsotonicRegression
 import ovcore as ov
 from ovcore.study.categories import apart
 from ovcore.study.charts import COLORS, Axis, Chart, Layer, Line, Panel, Points, Rule, numbers
-from ovcore.study.experiments.panels import diagonal
+from ovcore.study.experiments.panels import diagonal, spoken
 from ovcore.study.of_store import Models, as_subject
 from ovcore.study.pairs import category_rows, category_samples
 from ovcore.study.results import Experiment, Lacking, Result
@@ -212,9 +212,9 @@ def _crossing(share: NDArray[np.float64], edges: NDArray[np.float64], wanted: fl
 def draw(result: Result) -> list[Chart]:
     """Histograms by category; samples of one pair each; the share that follows the base."""
     gaps = result.tables["theta gaps"]
-    told = ", ".join(f"{r['category']} {r['theta_gap']:.1f}°" for _, r in gaps.iterrows())
+    told = spoken(gaps, "theta_gap", ".1f", "°")
     theta, points = result.tables["theta"], result.tables["samples"]
-    return [
+    charts = [
         Chart(
             "fig3-theta",
             "Angles where exactly one of two models is right",
@@ -223,19 +223,24 @@ def draw(result: Result) -> list[Chart]:
             "theta",
             columns=5,
             height=250,
-        ),
-        Chart(
-            "fig3-samples",
-            "Confidences, sample by sample",
-            "Confidence of the base against that of one model of each category, for samples that "
-            "exactly one of the two gets right.",
-            tuple(_scatter(points, category) for category in dict.fromkeys(points["category"])),
-            "samples",
-            columns=3,
-            height=330,
-        ),
-        _prevailing(result),
+        )
     ]
+    if len(points):  # none where a model never differs from the base in who is right
+        charts.append(
+            Chart(
+                "fig3-samples",
+                "Confidences, sample by sample",
+                "Confidence of the base against that of one model of each category, for samples "
+                "that exactly one of the two gets right.",
+                tuple(_scatter(points, category) for category in dict.fromkeys(points["category"])),
+                "samples",
+                columns=3,
+                height=330,
+            )
+        )
+    if len(result.tables["shares"]):
+        charts.append(_prevailing(result))
+    return charts
 
 
 def _histogram(theta: pd.DataFrame, category: str) -> Panel:
@@ -291,9 +296,9 @@ def _prevailing(result: Result) -> Chart:
         layers.append(
             Line(numbers(rows["theta"]), numbers(rows["share"]), COLORS[category], category)
         )
-    told = "; ".join(
-        f"{r['category']} half at {r['theta_50']:.1f}°, nine tenths at {r['theta_90']:.1f}°"
-        for _, r in crossings.iterrows()
+    told = (
+        f"half at {spoken(crossings, 'theta_50', '.1f', '°')}; nine tenths at "
+        f"{spoken(crossings, 'theta_90', '.1f', '°')}"
     )
     return Chart(
         "fig3-prevailing",

@@ -18,6 +18,9 @@ from ovcore.study.subject import CATEGORIES, OTHER, Subject
 PARTNERS = 3
 LISTED = 8
 LEVEL = 0.05
+SOME = 2
+"""Classes that each of two models must own to be a specialist of some."""
+
 ONE_SIDED = 6
 """Classes that all belong to one of two models: of a fair coin, once in 32 times."""
 
@@ -125,7 +128,7 @@ def adjusted(n10: NDArray[np.int64], n01: NDArray[np.int64]) -> NDArray[np.float
 
 
 def _finding(classes: pd.DataFrame, subject: Subject) -> Finding:
-    """Holds where the DATASET partner and the base own a class each.
+    """Holds where the DATASET partner and the base own some classes each.
 
     Fails where one owns so many and the other none that a fair coin would hardly do it.
     """
@@ -142,8 +145,8 @@ def _finding(classes: pd.DataFrame, subject: Subject) -> Finding:
     if not of_data:
         return Finding(CLAIMS[0], UNCLEAR, f"no DATASET model is in the accuracy range; {evidence}")
     fewer, more = sorted(of_data[0])
-    verdict = HOLDS if fewer else FAILS if more >= ONE_SIDED else UNCLEAR
-    return Finding(CLAIMS[0], verdict, evidence)
+    verdict = HOLDS if fewer >= SOME else FAILS if more >= ONE_SIDED else UNCLEAR
+    return Finding(CLAIMS[0], verdict, f"{evidence}; it holds where each owns {SOME} or more")
 
 
 @dataclass(frozen=True)

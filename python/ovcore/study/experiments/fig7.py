@@ -17,7 +17,7 @@ from ovcore.study.categories import apart
 from ovcore.study.charts import Axis, Chart
 from ovcore.study.experiments.fig2 import fit_interval
 from ovcore.study.experiments.panels import BEYOND, against, by_category, spoken
-from ovcore.study.features import PROBE, describe_probe, halves, is_among
+from ovcore.study.features import PROBE, describe_probe, halves, is_among, refuse_nan
 from ovcore.study.of_store import Models, as_subject
 from ovcore.study.pairs import category_rows, category_samples, errors_over, model_rows
 from ovcore.study.results import FAILS, HOLDS, UNCLEAR, Experiment, Finding, Lacking, Result
@@ -134,6 +134,7 @@ def _networks(subject: Subject, split: Split, store: Store) -> list[str]:
         features = store.features(name) if name in store.names else None
         if features is None or is_among(features, seen):
             continue
+        refuse_nan(name, features)
         chosen.append(name)
         seen.append(features)
     if len(chosen) < 2 or chosen[0] != subject.base:

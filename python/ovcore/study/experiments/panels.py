@@ -114,6 +114,10 @@ def diagonal(ends: Sequence[float]) -> Line:
     return Line(tuple(ends), tuple(ends), GREY, dash="dot")
 
 
-def spoken(means: pd.DataFrame, metric: str) -> str:
+def spoken(means: pd.DataFrame, metric: str, digits: str = ".3f", unit: str = "") -> str:
     """Means by category, for who cannot see the figure."""
-    return ", ".join(f"{row['category']} {row[metric]:.3f}" for _, row in means.iterrows())
+    return ", ".join(
+        f"{row['category']} "
+        + (f"{row[metric]:{digits}}{unit}" if row[metric] == row[metric] else "unknown")
+        for _, row in means.iterrows()
+    )

@@ -40,13 +40,16 @@ study.matrix = (() => {
     return found.length ? [quantile(found, 0.02), quantile(found, 0.98)] : [0, 1];
   }
 
+  // To both its ends, so that one long name does not take the matrix's room.
+  const shortened = (name) => (name.length <= 36 ? name : `${name.slice(0, 18)}…${name.slice(-17)}`);
+
   function marked(model) {
     const color = about.colors[about.category[model]];
-    return `<span style="color:${color}">■</span> ${study.plain(about.models[model])}`;
+    return `<span style="color:${color}">■</span> ${study.plain(shortened(about.models[model]))}`;
   }
 
   function axis(models, size) {
-    const names = models.map((i) => about.models[i]);
+    const names = models.map((i) => study.plain(about.models[i]));
     const ticks = named
       ? { tickmode: "array", tickvals: names, ticktext: models.map(marked), tickfont: { size } }
       : { showticklabels: false, ticks: "" };
@@ -67,14 +70,14 @@ study.matrix = (() => {
   let decoded; // once it is there, drawing waits for nothing: printing cannot wait
   function drawNow() {
     const models = about.orders[order.value];
-    const names = models.map((i) => about.models[i]);
+    const names = models.map((i) => study.plain(about.models[i]));
     const [words, formula] = metrics[metric.value];
     const z = values(decoded, formula, models);
     const [zmin, zmax] = limits(z, models);
     const gap = m <= 40 ? 1 : 0;
     const trace = {
       type: "heatmap", x: names, y: names, z, zmin, zmax, colorscale: "Cividis",
-      xgap: gap, ygap: gap,
+      xgap: gap, ygap: gap, hoverongaps: false,
       colorbar: { thickness: 14, title: { text: words, side: "right" } },
       hovertemplate: `%{y}<br>%{x}<br>${words} %{z:.4f}<extra></extra>`,
     };
