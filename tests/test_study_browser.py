@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -141,7 +143,7 @@ def test_the_order_of_models_can_be_chosen(reader: Reader, report: Report) -> No
         ("given", np.arange(len(NAMES))),
     ):
         reader.choose("#order", name)
-        names = [NAMES[m] for m in order]
+        names = [escape(NAMES[m], quote=False) for m in order]  # as plotly reads tags
         reader.until(lambda names=names: reader.run(
             "return document.getElementById('matrix').data[0].y"
         ) == names)  # fmt: skip
