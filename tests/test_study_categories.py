@@ -68,25 +68,39 @@ def test_what_moves_all_categories_of_a_split_is_no_noise() -> None:
 
 
 def test_models_of_two_categories_are_independent() -> None:
-    low, high = np.array([1.0, 2.0, 4.0]), np.array([5.0, 9.0])
+    low, high = np.array([1.0, 2.0, 4.0, 3.0]), np.array([5.0, 9.0, 6.0])
     rows = pairs_of({"REINIT": list(low), "DATASET": list(high)})
     step, error = difference(category_samples(rows, ["gain"]), "gain", "REINIT", "DATASET")
     assert step == pytest.approx(high.mean() - low.mean())
-    assert error == pytest.approx(np.sqrt(low.var(ddof=1) / 3 + high.var(ddof=1) / 2))
+    assert error == pytest.approx(np.sqrt(low.var(ddof=1) / 4 + high.var(ddof=1) / 3))
 
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
-        ([0.1, 0.2], [0.5, 0.6], HOLDS),
-        ([0.5, 0.6], [0.1, 0.2], FAILS),
-        ([0.1, 0.3], [0.2, 0.4], UNCLEAR),
+        ([0.1, 0.2, 0.1], [0.5, 0.6, 0.5], HOLDS),
+        ([0.5, 0.6, 0.5], [0.1, 0.2, 0.1], FAILS),
+        ([0.1, 0.3, 0.2], [0.2, 0.4, 0.3], UNCLEAR),
+        ([0.1, 0.1, 0.1], [0.5, 0.6, 0.5], HOLDS),
+        ([0.1, 0.1, 0.1], [0.5, 0.5, 0.5], UNCLEAR),
+        ([0.1, 0.11], [0.5, 0.51, 0.5], UNCLEAR),
         ([0.1], [0.5, 0.6], UNCLEAR),
         ([0.1], [0.5], UNCLEAR),
         ([0.1, 0.2], [float("nan")], UNCLEAR),
         ([0.1, 0.2], [], UNCLEAR),
     ],
-    ids=["above", "below", "within", "one_twin", "one_each", "unknown", "absent"],
+    ids=[
+        "above",
+        "below",
+        "within",
+        "twins_alike",
+        "all_alike",
+        "two_twins",
+        "one_twin",
+        "one_each",
+        "unknown",
+        "absent",
+    ],
 )
 def test_apart(low: list[float], high: list[float], verdict: str) -> None:
     found = apart(
@@ -107,14 +121,16 @@ def test_models_outside_the_range_are_absent() -> None:
 
 
 def test_a_unit_goes_with_one_digit() -> None:
-    rows = pairs_of({"REINIT": [1.0, 2.0], "DATASET": [7.0, 8.0]})
+    rows = pairs_of({"REINIT": [1.0, 2.0, 1.5], "DATASET": [7.0, 8.0, 7.5]})
     found = apart(category_samples(rows, ["gain"]), "gain", CLAIM, unit="°")
-    assert found.evidence == ("REINIT 1.5°, DATASET 7.5°, apart by +6.0° ± 0.7 (standard error)")
+    assert found.evidence == ("REINIT 1.5°, DATASET 7.5°, apart by +6.0° ± 0.4 (standard error)")
 
 
 def of(*means: float, spread: float = 0.01) -> dict[str, list[float]]:
-    """Two models a category."""
-    return {name: [mean - spread, mean + spread] for name, mean in zip(ALL, means, strict=True)}
+    """Three models a category."""
+    return {
+        name: [mean - spread, mean, mean + spread] for name, mean in zip(ALL, means, strict=True)
+    }
 
 
 @pytest.mark.parametrize(
@@ -126,10 +142,10 @@ def of(*means: float, spread: float = 0.01) -> dict[str, list[float]]:
         (of(0.1, 0.2, 0.2, 0.4, 0.5), UNCLEAR,
          "within two standard errors of each other: HPARAM and ARCH"),
         (of(0.1, 0.2, 0.3, 0.4, 0.5) | {"ARCH": [0.3]}, UNCLEAR,
-         "too few models for a standard error: HPARAM and ARCH, ARCH and FWORK"),
+         "too few, or all alike, for a standard error: HPARAM and ARCH, ARCH and FWORK"),
         ({k: v for k, v in of(0.1, 0.2, 0.3, 0.4, 0.5).items() if k != "ARCH"}, UNCLEAR,
          "no model in the range: ARCH"),
-        (of(0.1, 0.2, 0.15, 0.4, 0.5) | {"DATASET": [0.5]}, FAILS, "too few models"),
+        (of(0.1, 0.2, 0.15, 0.4, 0.5) | {"DATASET": [0.5]}, FAILS, "too few, or all alike"),
         ({k: v for k, v in of(0.5, 0.2, 0.3, 0.4, 0.1).items() if k in ("REINIT", "DATASET")},
          FAILS, "DATASET is below REINIT"),
         ({"OTHER": [0.1, 0.2]}, UNCLEAR,
@@ -148,7 +164,8 @@ def test_ordered(values: dict[str, list[float]], verdict: str, said: str) -> Non
 @pytest.mark.parametrize(
     ("value", "error", "verdict"),
     [(2.1, 1.0, HOLDS), (2.0, 1.0, UNCLEAR), (-2.1, 1.0, FAILS), (-2.0, 1.0, UNCLEAR),
-     (5.0, float("nan"), UNCLEAR), (float("nan"), 1.0, UNCLEAR), (0.0, 0.0, UNCLEAR)],
+     (5.0, float("nan"), UNCLEAR), (float("nan"), 1.0, UNCLEAR), (0.0, 0.0, UNCLEAR),
+     (5.0, 0.0, UNCLEAR)],
 )  # fmt: skip
 def test_two_standard_errors_decide(value: float, error: float, verdict: str) -> None:
     assert verdict_of(value, error) == verdict

@@ -204,20 +204,26 @@ def test_what_is_never_reached_counts_as_one_step_more() -> None:
     ids=["above_both", "below_both", "scattered"],
 )
 def test_mixtures_are_judged_against_both_alone(mixed: tuple[float, float], verdict: str) -> None:
-    data = mixing_of({"a": (0.85, mixed[0], 0.9), "b": (0.86, mixed[1], 0.9)})
+    data = mixing_of({
+        "a": (0.85, mixed[0], 0.9), "b": (0.86, mixed[1], 0.9), "c": (0.84, mixed[1], 0.89)
+    })  # fmt: skip
     assert fig6._adds_up(fig6.mixing_samples(data)).verdict == verdict
 
 
 @pytest.mark.parametrize(
     ("diverse", "random", "verdict"),
-    [((16, 16), (32, 48), HOLDS), ((16, 16), (16, 16), UNCLEAR), ((48, 48), (48, 48), FAILS)],
+    [
+        ((16, 16, 16), (32, 48, 32), HOLDS),
+        ((16, 16, 16), (16, 16, 16), UNCLEAR),
+        ((None, None, None), (None, None, None), FAILS),
+    ],
     ids=["fewer", "no_fewer_than_random", "more"],
 )
 def test_a_ranking_must_beat_the_random_order(
-    diverse: tuple[int, int], random: tuple[int, int], verdict: str
+    diverse: tuple[int | None, ...], random: tuple[int | None, ...], verdict: str
 ) -> None:
     rows = []
-    for model, d, r, twin in zip("ab", diverse, random, (32, 32), strict=True):
+    for model, d, r, twin in zip("abc", diverse, random, (32, 32, 48), strict=True):
         rows += curves_of({"diverse": d, "random": r, "reverse": 48}, "DATASET", model)
         rows += curves_of({"diverse": twin, "random": 32, "reverse": 32}, "REINIT", f"{model}0")
     samples = fig6.fewest_samples(pd.DataFrame(rows))

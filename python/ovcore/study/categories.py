@@ -10,6 +10,8 @@ from ovcore.study.pairs import difference, of_category
 from ovcore.study.results import FAILS, HOLDS, UNCLEAR, Finding
 from ovcore.study.subject import CATEGORIES
 
+NO_ERROR = "too few, or all alike, for a standard error"
+
 
 def apart(
     samples: pd.DataFrame, metric: str, claim: str, *, unit: str = "", low: str = "REINIT",
@@ -37,7 +39,7 @@ def ordered(samples: pd.DataFrame, metric: str, claim: str) -> Finding:
     reversed_steps, unclear_steps, unknown_steps = [], [], []
     for before, after in pairwise(there):
         step, error = difference(samples, metric, before, after)
-        if not error >= 0:
+        if not error > 0:
             unknown_steps.append(f"{before} and {after}")
         elif step < -2 * error:
             reversed_steps.append(f"{after} is below {before}")
@@ -54,7 +56,7 @@ def ordered(samples: pd.DataFrame, metric: str, claim: str) -> Finding:
     if unclear_steps:
         evidence += f"; within two standard errors of each other: {', '.join(unclear_steps)}"
     if unknown_steps:
-        evidence += f"; too few models for a standard error: {', '.join(unknown_steps)}"
+        evidence += f"; {NO_ERROR}: {', '.join(unknown_steps)}"
     if absent:
         evidence += f"{'; ' if evidence else ''}no model in the range: {', '.join(absent)}"
     return Finding(claim, verdict, evidence)
@@ -62,11 +64,17 @@ def ordered(samples: pd.DataFrame, metric: str, claim: str) -> Finding:
 
 def plus_minus(error: float, digits: int) -> str:
     """The standard error in words, or that there is none."""
-    if not error >= 0:
-        return " (too few models for a standard error)"
+    if not error > 0:
+        return f" ({NO_ERROR})"
     return f" ± {error:.{digits}f} (standard error)"
 
 
 def verdict_of(value: float, error: float) -> str:
-    """Of a difference that a claim says is above 0; one without an error cannot be told."""
+    """Of a difference that a claim says is above 0.
+
+    One without an error cannot be told, nor one whose error is 0: values that are all alike do not
+    show how much others would differ.
+    """
+    if not error > 0:
+        return UNCLEAR
     return HOLDS if value > 2 * error else FAILS if value < -2 * error else UNCLEAR

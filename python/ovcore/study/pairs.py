@@ -6,8 +6,12 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from ovcore.study.subject import Subject
+
+LEAST = 3
+"""Models, or splits, of a category from which on a verdict or an interval is told."""
 
 
 def model_rows(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -89,15 +93,32 @@ def category_rows(
 def difference(
     samples: pd.DataFrame, metric: str, low: str, high: str
 ) -> tuple[np.float64, np.float64]:
-    """Mean of category ``high`` minus that of ``low``, and its standard error.
+    """Mean of category ``high`` minus that of ``low``, and its :func:`standard_error`.
 
     Splits are paired: what moves all categories of a split alike does not count as noise. Models
     of different categories are independent.
     """
     a, b = of_category(samples, low)[metric], of_category(samples, high)[metric]
     if samples.attrs["unit"] == "split":
-        return (b - a).mean(), (b - a).sem()
-    return b.mean() - a.mean(), np.hypot(a.sem(), b.sem())
+        return (b - a).mean(), standard_error(b - a)
+    return b.mean() - a.mean(), np.hypot(standard_error(a), standard_error(b))
+
+
+def standard_error(values: pd.Series) -> np.float64:
+    """Of the mean; NaN of fewer than :data:`LEAST` values: two are near each other by chance.
+
+    Of values that are the same but for rounding 0.
+    """
+    if values.count() < LEAST:
+        return np.float64(np.nan)
+    error = np.float64(values.sem())
+    return error if error > 1e-12 * abs(values.mean()) else np.float64(0)
+
+
+def interval(values: pd.Series) -> tuple[float, float]:
+    """95 % interval of the mean, by Student's t; NaN where there is no standard error."""
+    half = stats.t.ppf(0.975, values.count() - 1) * standard_error(values)
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 def errors_over(subject: Subject) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,10 +21,10 @@ from ovcore.study.results import Lacking
 CATEGORIES = ("REINIT", "HPARAM", "ARCH", "FWORK", "DATASET")
 """Training categories of a pair, in the paper's order: from a new seed to other data."""
 
-_RANKS = {"BASE": 0} | {name: rank for rank, name in enumerate(CATEGORIES)}
-
 OTHER = "OTHER"
 """Of a pair whose training descriptions do not tell."""
+
+_ORDER = ("BASE", *CATEGORIES, OTHER)
 
 ACCURACY_BAND = 0.05
 """Unless told otherwise, models further than this from the bases' mean accuracy stay out of
@@ -147,7 +147,11 @@ class Subject:
 
     @cached_property
     def _cards(self) -> dict[str, ModelCard]:
-        return {card.name: card for card in self.cards}
+        """By name; a category of another name than the paper's tells nothing here."""
+        return {
+            card.name: card if card.category in _ORDER else replace(card, category="")
+            for card in self.cards
+        }
 
     def category(self, a: str, b: str) -> str:
         """Training category of a pair, or :data:`OTHER`.
@@ -157,11 +161,9 @@ class Subject:
         the more divergent one; a re-seeded twin of the base stands for the base itself.
         """
         ours, theirs = self._cards[a], self._cards[b]
-        ranks = [_RANKS.get(card.category) for card in (ours, theirs)]
-        if None not in ranks and (ranks[0] != ranks[1] or ranks[0] == _RANKS["REINIT"]):
-            return max(ours.category, theirs.category, key=lambda name: _RANKS[name]).replace(
-                "BASE", "REINIT"
-            )
+        told = (ours.category, theirs.category)
+        if all(told) and (told[0] != told[1] or told[0] == "REINIT"):
+            return max(told, key=place).replace("BASE", "REINIT")
         return categorize(ours, theirs) or OTHER
 
     def range_of(self, split: Split) -> tuple[float, float]:
@@ -253,6 +255,11 @@ class Subject:
                 name = split.names[m]
                 if within[m] and name != base and self.category(base, name) == category:
                     yield category, name
+
+
+def place(category: str) -> int:
+    """Where a category stands among others, from the base to what is not known."""
+    return _ORDER.index(category)
 
 
 def around(accuracy: float | np.floating[Any]) -> tuple[float, float]:

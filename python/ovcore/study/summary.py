@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ovcore.study.pairs import category_rows
+from ovcore.study.pairs import category_samples, errors_over, interval, of_category
 from ovcore.study.results import FAILS, HOLDS, UNCLEAR, Result
 from ovcore.study.subject import OTHER, Subject
 
@@ -28,7 +28,7 @@ def title(subject: Subject) -> str:
 
 def summary(subject: Subject, results: Mapping[str, Result]) -> tuple[str, ...]:
     """Paragraphs of plain text."""
-    told = (_models(subject), _errors(subject), _verdicts(results))
+    told = (_models(subject), _errors(subject), _partner(results), _verdicts(results))
     return tuple(text for text in told if text)
 
 
@@ -51,47 +51,56 @@ def _models(subject: Subject) -> str:
 
 
 def _errors(subject: Subject) -> str:
-    """How often exactly one of two is right, and what an ensemble gains, with 95 % intervals."""
-    known = [c for c in subject.categories if c in _SAID]
-    if not known:
-        if set(subject.categories) == {OTHER}:
-            return (
-                "How differently the models were trained is not known, so that pairs have no "
-                "training category: a table of metadata would tell."
-            )
-        return ""
+    """How often exactly one of two is right, and what an ensemble gains, with 95% intervals."""
+    if set(subject.categories) == {OTHER}:
+        return (
+            "How differently the models were trained is not known, so that pairs have no "
+            "training category: a table of metadata would tell."
+        )
     together = subject.first.comparison.ensembles is not None
-    means = category_rows(subject, ("error_inconsistency", *(("gain",) if together else ())))
-    means = means.set_index("category")
+    metrics = ("error_inconsistency", *(("gain",) if together else ()))
+    samples = category_samples(subject.pairs, metrics)
     sentences = []
-    for category in known:
-        row = means.loc[category]
-        if not np.isfinite(row["error_inconsistency"]):
+    for category, words in _SAID.items():
+        values = of_category(samples, category)
+        if values["error_inconsistency"].dropna().empty:
             continue
         text = (
-            f"Of two models {_SAID[category]}, exactly one is right on "
-            f"{_share(row, 'error_inconsistency')} of the samples"
+            f"Of two models {words}, exactly one is right on "
+            f"{_points(values['error_inconsistency'], '%', least=0)} of the samples"
         )
         if together:
-            text += f", and their ensemble gains {_points(row, 'gain')} points over their mean"
+            text += f", and their ensemble gains {_points(values['gain'])} points over their mean"
         sentences.append(text + ".")
+    if sentences:
+        sentences.append(f"Brackets are 95% intervals {errors_over(subject)}, on these samples.")
     return " ".join(sentences)
 
 
-def _share(row: pd.Series, metric: str) -> str:
-    return f"{100 * row[metric]:.1f} %{_interval(row, metric, ' %')}"
+def _points(values: pd.Series, unit: str = "", least: float = -np.inf) -> str:
+    """Mean of shares in hundredths, with its interval where there is one."""
+    low, high = (100 * end for end in interval(values))
+    told = f"{100 * values.mean():.1f}{unit}"
+    if np.isfinite(low):
+        told += f" [{max(least, low):.1f}, {high:.1f}{unit}]"
+    return told.replace("-", "−")
 
 
-def _points(row: pd.Series, metric: str) -> str:
-    return f"{100 * row[metric]:.1f}{_interval(row, metric, '')}"
-
-
-def _interval(row: pd.Series, metric: str, unit: str) -> str:
-    """95 % by the standard error, not below 0 %; nothing where there is none."""
-    half = 1.96 * row[f"{metric}_se"]
-    if not np.isfinite(half):
+def _partner(results: Mapping[str, Result]) -> str:
+    """What the weaker model chosen for the strongest one is worth on other samples."""
+    found = results.get("fig5", Result()).tables.get("first partners")
+    if found is None:
         return ""
-    return f" [{100 * (row[metric] - half):.1f}, {100 * (row[metric] + half):.1f}{unit}]"
+    row = found.iloc[0]
+    low, gain, high = (
+        f"{100 * row[key]:+.1f}".replace("-", "−") for key in ("low", "gain", "high")
+    )
+    return (
+        f"Of the models weaker than {row['start']}, the most accurate one here, {row['partner']} "
+        f"({row['partner_accuracy']:.1%}) was chosen to join it: on samples that it was not chosen "
+        f"on, the ensemble is right on {row['ensemble_accuracy']:.1%}, {gain} points [{low}, "
+        f"{high}] over the strongest alone."
+    )
 
 
 def _verdicts(results: Mapping[str, Result]) -> str:

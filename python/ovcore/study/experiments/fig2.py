@@ -56,7 +56,7 @@ def run(models: Models) -> Result:
         ),
         choices={
             "combine": "mean of two calibrated probability vectors; ties go to the lowest class",
-            "line": "least squares over models in the accuracy range, with a 95 % interval of the "
+            "line": "least squares over models in the accuracy range, with a 95% interval of the "
             "mean",
             "standard errors": errors_over(subject),
         },
@@ -64,7 +64,7 @@ def run(models: Models) -> Result:
             "Gain = inconsistency × (conversion rate − ½) + rescued share, so part of the gain’s "
             "straight line is arithmetic.",
             "Stars are category means. A button below the figure shows the paper’s models "
-            "(ImageNet, base of 76.5 % accuracy); of conversion the paper’s tables tell an upper "
+            "(ImageNet, base of 76.5% accuracy); of conversion the paper’s tables tell an upper "
             "bound.",
             BEYOND,
         ),
@@ -72,7 +72,7 @@ def run(models: Models) -> Result:
 
 
 def line(models: pd.DataFrame, metric: str) -> dict[str, float]:
-    """Least squares of a metric over inconsistency; r with its 95 % interval (Fisher's z).
+    """Least squares of a metric over inconsistency; r with its 95% interval (Fisher's z).
 
     ``n`` points; a model that is of several categories, with different bases, is as many points and
     counts once in the interval.
@@ -98,7 +98,7 @@ def line(models: pd.DataFrame, metric: str) -> dict[str, float]:
 
 
 def fit_interval(r: float, n: int) -> tuple[float, float]:
-    """95 % interval of a correlation by Fisher's z."""
+    """95% interval of a correlation by Fisher's z."""
     z, half = np.arctanh(np.clip(r, -1 + 1e-15, 1 - 1e-15)), 1.96 / np.sqrt(n - 3)
     return float(np.tanh(z - half)), float(np.tanh(z + half))
 
@@ -113,7 +113,7 @@ def _correlated(fits: pd.DataFrame) -> Finding:
     return Finding(
         CLAIMS[3],
         verdict,
-        f"r = {fit['r']:.2f} over {fit['models']:.0f} models (95 % interval {fit['r_low']:.2f} to "
+        f"r = {fit['r']:.2f} over {fit['models']:.0f} models (95% interval {fit['r_low']:.2f} to "
         f"{fit['r_high']:.2f}), slope {fit['slope']:.2f} ± {fit['slope_se']:.2f}; “almost "
         "linearly” is taken as r above 0.8",
     )

@@ -7,9 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import ovcore as ov
-from ovcore.study.categories import verdict_of
+from ovcore.study.categories import NO_ERROR, verdict_of
 from ovcore.study.charts import GREY, Axis, Chart, Layer, Line, Panel, numbers
 from ovcore.study.of_store import Models, as_subject
+from ovcore.study.pairs import standard_error
 from ovcore.study.results import FAILS, HOLDS, UNCLEAR, Experiment, Finding, Lacking, Result
 from ovcore.study.subject import Split, Subject, within
 
@@ -116,7 +117,7 @@ def _selected(
 
 
 def _step(split: Split, start: int, partner: int, samples: NDArray[np.int64]) -> dict[str, float]:
-    """What the pair gets right more often than the start alone, with its 95 % interval."""
+    """What the pair gets right more often than the start alone, with its 95% interval."""
     preds = [
         np.asarray(ov.ensembles.predict(split.outputs, members=m, temperature=split.temperature))
         for m in ([start, partner], [start])
@@ -154,7 +155,7 @@ def _gains(firsts: pd.DataFrame) -> Finding:
     return Finding(
         CLAIMS[0],
         verdict,
-        f"points on samples that the partner was not chosen on, with 95 % intervals: {listed}; the "
+        f"points on samples that the partner was not chosen on, with 95% intervals: {listed}; the "
         "verdict is that of the first, the strongest",
     )
 
@@ -172,7 +173,7 @@ def _weak_but_different(pairs: pd.DataFrame) -> Finding:
     by_model = weaker.groupby("model")[["accuracy", "gain_over_base"]].mean()
     by_model = by_model.sort_values("gain_over_base", ascending=False)
     step = by_model["gain_over_base"].mean() - twins.mean()
-    error = float(np.hypot(twins.sem(), by_model["gain_over_base"].sem()))
+    error = float(np.hypot(standard_error(twins), standard_error(by_model["gain_over_base"])))
     verdict = verdict_of(step, error)
     listed = "; ".join(
         f"{name} ({row['accuracy']:.1%} accurate) {100 * row['gain_over_base']:+.1f}"
@@ -182,7 +183,7 @@ def _weak_but_different(pairs: pd.DataFrame) -> Finding:
         claim,
         verdict,
         f"points added to the base's accuracy: another seed {100 * twins.mean():+.1f}; {listed}"
-        + ("" if np.isfinite(error) else "; too few models for a standard error"),
+        + ("" if error > 0 else f"; {NO_ERROR}"),
     )
 
 

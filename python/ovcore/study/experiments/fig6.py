@@ -8,7 +8,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ovcore import representations
-from ovcore.study.categories import plus_minus
+from ovcore.study.categories import plus_minus, verdict_of
 from ovcore.study.charts import (
     COLORS,
     SYMBOLS,
@@ -30,9 +30,15 @@ from ovcore.study.features import (
     feature_pairs,
 )
 from ovcore.study.of_store import Models, as_subject
-from ovcore.study.pairs import category_samples, difference, errors_over, of_category
+from ovcore.study.pairs import (
+    category_samples,
+    difference,
+    errors_over,
+    of_category,
+    standard_error,
+)
 from ovcore.study.results import FAILS, HOLDS, UNCLEAR, Experiment, Finding, Result
-from ovcore.study.subject import CATEGORIES, OTHER
+from ovcore.study.subject import CATEGORIES, OTHER, place
 
 RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the base model's dimensions in a mixture."""
@@ -205,13 +211,12 @@ def _adds_up(mixing: pd.DataFrame) -> Finding:
     told, verdicts = [], {}
     for category in dict.fromkeys(mixing.index.get_level_values("category")):
         values = of_category(mixing, category)[["over_base", "over_other"]]
-        means, errors = values.mean(), values.sem()
-        above, below = (means > 2 * errors).all(), (means < -2 * errors).any()
-        verdicts[category] = HOLDS if above else FAILS if below else UNCLEAR
+        means, errors = values.mean(), values.apply(standard_error)
+        each = {verdict_of(means[c], errors[c]) for c in means.index}
+        verdicts[category] = HOLDS if each == {HOLDS} else FAILS if FAILS in each else UNCLEAR
         steps = (f"{100 * means[c]:+.1f}{_error(100 * errors[c])}" for c in means.index)
         told.append((category, f"{category} {' and '.join(steps)}"))
-    order = {name: i for i, name in enumerate((*CATEGORIES, OTHER))}
-    told.sort(key=lambda item: order[item[0]])
+    told.sort(key=lambda item: place(item[0]))
     return Finding(
         CLAIMS[0],
         verdicts.get("DATASET", UNCLEAR),
@@ -234,8 +239,9 @@ def _fewer_dimensions(fewest: pd.DataFrame) -> Finding:
     apart, error = difference(fewest, "diverse", "REINIT", "DATASET")
     own = of_category(fewest, "DATASET")
     gain = own["random"] - own["diverse"]
-    fewer = apart < -2 * error and gain.mean() > 2 * gain.sem()
-    more = apart > 2 * error or gain.mean() < -2 * gain.sem()
+    ahead = verdict_of(gain.mean(), standard_error(gain))
+    fewer = verdict_of(-apart, error) == HOLDS and ahead == HOLDS
+    more = verdict_of(-apart, error) == FAILS or ahead == FAILS
     told = []
     for category in (name for name in (*CATEGORIES, OTHER) if name in there):
         values = of_category(fewest, category)
@@ -281,8 +287,8 @@ def draw(result: Result) -> list[Chart]:
 
 def _mixtures(table: pd.DataFrame) -> Panel:
     layers: list[Layer] = [Rule(0)]
-    for place, (_, row) in enumerate(table.iterrows()):
-        shift = 0.008 * (place - 2)  # so that error bars do not hide each other
+    for number, (_, row) in enumerate(table.iterrows()):
+        shift = 0.008 * (number - 2)  # so that error bars do not hide each other
         category = row["category"]
         layers.append(
             Line(
@@ -310,11 +316,11 @@ def _halves(table: pd.DataFrame) -> Panel:
     for shift, (metric, name, symbol) in zip((-0.2, 0.0, 0.2), sides, strict=True):
         layers += [
             Points(
-                (place + shift,), numbers([row[metric]]), COLORS[row["category"]], symbol, name,
+                (number + shift,), numbers([row[metric]]), COLORS[row["category"]], symbol, name,
                 text=(f"{row['category']}, {name}",), error=numbers([2 * row[f"{metric}_se"]]),
                 size=10,
             )
-            for place, (_, row) in enumerate(table.iterrows())
+            for number, (_, row) in enumerate(table.iterrows())
         ]  # fmt: skip
     ticks = tuple((float(i), str(name)) for i, name in enumerate(table["category"]))
     return Panel(

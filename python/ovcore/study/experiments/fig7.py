@@ -158,7 +158,7 @@ def _diversity(subject: Subject, split: Split) -> NDArray[np.float64]:
 
 
 def _correlated(models: pd.DataFrame, metric: str, claim: str) -> Finding:
-    """A correlation above 0 by its 95 % interval."""
+    """A correlation above 0 by its 95% interval."""
     known = models[[metric, "score"]].dropna()
     if len(known) < 4 or (known.nunique() < 2).any():
         return Finding(claim, UNCLEAR, f"{len(known)} models in the range are too few to correlate")
@@ -167,7 +167,7 @@ def _correlated(models: pd.DataFrame, metric: str, claim: str) -> Finding:
     return Finding(
         claim,
         HOLDS if low > 0 else FAILS if high < 0 else UNCLEAR,
-        f"r = {r:.2f} over {len(known)} models in the accuracy range (95 % interval {low:.2f} to "
+        f"r = {r:.2f} over {len(known)} models in the accuracy range (95% interval {low:.2f} to "
         f"{high:.2f})",
     )
 

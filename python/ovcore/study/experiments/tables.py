@@ -9,12 +9,13 @@ import pandas as pd
 
 from ovcore.study import paper
 from ovcore.study.of_store import Models, as_subject
-from ovcore.study.results import Experiment, Lacking, Result, no_charts
-from ovcore.study.subject import Subject
+from ovcore.study.results import Experiment, Result, no_charts
+from ovcore.study.subject import Subject, place
 
-_ORDER = {"BASE": 0, "REINIT": 1, "HPARAM": 2, "ARCH": 3, "FWORK": 4, "DATASET": 5, "OTHER": 6}
 CLOSE = ("REINIT", "HPARAM")
 """Categories of models that are the base's own recipe, or nearly."""
+
+SHOWN = ("models", "the paper’s models")
 
 
 def model_table(subject: Subject) -> pd.DataFrame:
@@ -45,7 +46,7 @@ def model_table(subject: Subject) -> pd.DataFrame:
     first = [name for name in ("temperature", "accuracy") if name in numbers]
     numbers = numbers[first + [name for name in numbers if name not in first]]
     table = described.join(numbers, on="model")
-    table["order"] = table["category"].map(_ORDER)
+    table["order"] = table["category"].map(place)
     table = table.sort_values(["order", "error_inconsistency"], kind="stable")
     untold = [name for name in ("method", "head") if (table[name] == "").all()]
     return table.drop(columns=["order", *untold]).reset_index(drop=True)
@@ -60,22 +61,23 @@ def table(
         subject = as_subject(models)
         rows = model_table(subject)
         rows = rows[chosen(rows, subject)].drop(columns="in_range").reset_index(drop=True)
-        if rows.empty:
-            raise Lacking("no model belongs here")
         low, high = subject.range_of(subject.first)
         printed = paper.tables()
         printed = printed[printed["table"] == number].drop(columns="table")
         return Result(
-            tables={"models": rows, "the paper’s models": printed.reset_index(drop=True)},
+            tables=({} if rows.empty else {"models": rows})
+            | {"the paper’s models": printed.reset_index(drop=True)},
             choices={"accuracy range": f"{low:.4f} to {high:.4f}", "base": subject.base},
             notes=(_beside(rows, printed),),
         )
 
-    return Experiment(f"table{number}", title, definition, (), run, no_charts, shown=("models",))
+    return Experiment(f"table{number}", title, definition, (), run, no_charts, shown=SHOWN)
 
 
 def _beside(rows: pd.DataFrame, printed: pd.DataFrame) -> str:
-    """The paper's table in one sentence."""
+    """What the two tables have in common, in a sentence."""
+    if rows.empty:
+        return "No model here belongs in this table: the paper’s alone follows."
     ours = rows["error_inconsistency"][rows["category"] != "BASE"]
     theirs = printed["error_inconsistency"].dropna()
     text = f"The paper’s table has {len(printed)} models"
@@ -83,7 +85,7 @@ def _beside(rows: pd.DataFrame, printed: pd.DataFrame) -> str:
         text += (
             f", of mean inconsistency {theirs.mean():.3f} with its base (here {ours.mean():.3f})"
         )
-    return f"{text}; it is in the download."
+    return f"{text}."
 
 
 def above(rows: pd.DataFrame, subject: Subject) -> pd.Series:

@@ -15,8 +15,7 @@ from scipy.spatial.distance import squareform
 import ovcore as ov
 from ovcore.study.charts import COLORS, GREY
 from ovcore.study.page.report import Report
-from ovcore.study.page.tables import place
-from ovcore.study.subject import OTHER, Split, Subject
+from ovcore.study.subject import OTHER, Split, Subject, place
 
 BINS = 18
 """Of angles, 5 degrees each."""
@@ -58,7 +57,7 @@ def pair_data(report: Report) -> PairData:
     own = dict(zip(report.models["model"], report.models["category"], strict=True))
     kinds = [subject.category(names[i], names[j]) for i, j in zip(a, b, strict=True)]
     categories = sorted({*own.values(), *kinds, OTHER}, key=lambda name: (place(name), name))
-    code = {name: place for place, name in enumerate(categories)}
+    code = {name: i for i, name in enumerate(categories)}
     arrays = {
         "joint": np.asarray(comparison.errors.joint)[a, b],
         "kind": np.array([code[kind] for kind in kinds], np.int64),

@@ -13,11 +13,12 @@ from plotly.offline import get_plotlyjs
 from ovcore.study.charts import COLORS, GREY, Bars, Panel, Points, Ribbon, Rule
 from ovcore.study.page.legend import shared_legend
 from ovcore.study.page.pair_data import pair_data
-from ovcore.study.page.report import Report, Section
-from ovcore.study.page.tables import place, table_of
+from ovcore.study.page.report import Report
+from ovcore.study.page.tables import table_of
 from ovcore.study.paint import on_page
 from ovcore.study.pairs import errors_over
 from ovcore.study.results import FAILS, HOLDS, UNCLEAR
+from ovcore.study.subject import place
 
 _VERDICT_CLASSES = {HOLDS: "holds", FAILS: "fails", UNCLEAR: "unclear"}
 
@@ -50,7 +51,7 @@ def render(report: Report) -> str:
     return environment.get_template("study.html.j2").render(
         report=report,
         subject=subject,
-        verdicts=_verdicts(report.sections),
+        has_findings=any(section.result.findings for section in report.sections),
         pairs=pair_data(report),
         n_models=len(subject.first.names),
         n_samples=subject.first.comparison.n_samples,
@@ -103,9 +104,3 @@ def _has_points_beyond(panel: Panel) -> bool:
         for layer in points
         for axis, values in ((panel.x, layer.x), (panel.y, layer.y))
     )
-
-
-def _verdicts(sections: tuple[Section, ...]) -> dict[str, int]:
-    """How many claims hold, do not hold, and cannot be told."""
-    found = [finding.verdict for section in sections for finding in section.result.findings]
-    return {verdict: found.count(verdict) for verdict in _VERDICT_CLASSES}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ovcore.study.charts import COLORS
+from ovcore.study.subject import place
 
 NONE = "–"
 
@@ -71,18 +71,12 @@ def table_of(frame: pd.DataFrame) -> Table:
     return Table(columns, tuple(zip(*cells, strict=True)))
 
 
-def place(category: str) -> int:
-    """Where a category stands among others, from the base to what is not known."""
-    known = list(COLORS)
-    return known.index(category) if category in known else len(known)
-
-
 def label(name: str) -> str:
     """Words for a column."""
     if name.startswith("paper_"):
         return f"paper’s {label(name.removeprefix('paper_'))}"
     if share := re.fullmatch(r"theta_(\d+)", name):
-        return f"θ at {share[1]} %"
+        return f"θ at {share[1]}%"
     return _LABELS.get(name, name.replace("_", " "))
 
 

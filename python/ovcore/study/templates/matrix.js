@@ -90,7 +90,7 @@ study.matrix = (() => {
     });
     place.setAttribute("aria-label", `Matrix of ${words} of all pairs of ${m} models; most of those `
       + `in the accuracy range lie between ${zmin.toFixed(4)} and ${zmax.toFixed(4)}.`);
-    study.byId("matrix-note").textContent = "Colours run from the 2 % to the 98 % quantile of the "
+    study.byId("matrix-note").textContent = "Colours run from the 2% to the 98% quantile of the "
       + "pairs of models in the accuracy range; what is beyond has the last colour. White: undefined. "
       + (named ? "The mark before a name is its category." : "The strip on the left has the "
         + "categories; names appear under the pointer, and dragging magnifies.");

@@ -17,7 +17,7 @@ study.pair = (() => {
     for (const place of document.querySelectorAll(`[data-fill="${name}"]`)) place.textContent = text;
   };
   const count = (value) => value.toLocaleString("en");
-  const share = (part, whole) => `${count(part)} (${((100 * part) / whole).toFixed(2)} %)`;
+  const share = (part, whole) => `${count(part)} (${((100 * part) / whole).toFixed(2)}%)`;
   const fixed = (value) => (Number.isFinite(value) ? value.toFixed(4).replace("-", "−") : "undefined");
 
   function writeNumbers(a, b, t) {
