@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import ovcore as ov
 from ovcore.__main__ import main
 from ovcore.store import ModelCard, Store, StoreWriter
 from ovcore.study import EXPERIMENTS, from_store, resuming, running
+from ovcore.study import folder as folder_of_study
 from ovcore.study.experiments import fig6
 from ovcore.study.results import Result
 from ovcore.study.zoo import Recipe
@@ -61,7 +63,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != folder_of_study.LOCK
     }
 
 
@@ -210,6 +212,66 @@ def test_files_of_another_study_do_not_stay(outputs: Path, tmp_path: Path) -> No
     assert (tmp_path / "figures" / "mine.svg").is_file()
 
 
+def test_files_of_the_same_study_stay_and_are_listed(outputs: Path, tmp_path: Path) -> None:
+    running.run(tmp_path, subject=from_store(outputs), only=["fig2"], quiet=True)
+    page = running.run(tmp_path, subject=from_store(outputs), only=["fig1"], quiet=True)
+    study = json.loads((tmp_path / "study.json").read_text())
+    assert set(files_of(tmp_path)) == {*study["files"], "index.html"}
+    assert "figures/fig2.svg" in study["files"]
+    assert "figures/fig2.svg" in page.read_text()
+    at_once = tmp_path / "at once"
+    running.run(at_once, subject=from_store(outputs), only=["fig1", "fig2"], quiet=True)
+    running.run(tmp_path, subject=from_store(outputs), only=["fig1", "fig2"], quiet=True)
+    assert files_of(at_once).items() <= files_of(tmp_path).items()
+
+
+def test_two_studies_do_not_write_to_one_folder(outputs: Path, tmp_path: Path) -> None:
+    with (
+        folder_of_study.taken(tmp_path),
+        pytest.raises(ValueError, match="another study is writing to .*: wait until it is done"),
+    ):
+        running.run(tmp_path, subject=from_store(outputs), only=["fig1"], quiet=True)
+    assert files_of(tmp_path) == {}
+    running.run(tmp_path, subject=from_store(outputs), only=["fig1"], quiet=True)
+
+
+def test_a_file_in_the_way_is_seen_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "build", lambda *_, **__: pytest.fail("trained"))
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(NotADirectoryError, match="expected a folder .* but .*file is a file"):
+            running.run(out, quiet=True)
+    for seconds in ("soon", "1.5", "9" * 40):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", seconds)
+        with pytest.raises(ValueError, match="SOURCE_DATE_EPOCH must be whole seconds"):
+            running.run(tmp_path / "new", quiet=True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_files_have_the_rights_that_the_user_gives_new_ones(outputs: Path, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        page = running.run(tmp_path, subject=from_store(outputs), only=["fig1"], quiet=True)
+    finally:
+        os.umask(before)
+    assert page.stat().st_mode & 0o777 == 0o640
+
+
+def test_results_of_other_code_or_libraries_are_not_taken(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = resuming.key_of(from_store(outputs))
+    version = resuming.metadata.version
+    monkeypatch.setattr(resuming.metadata, "version", lambda name: version(name) + "+other")
+    resuming._code.cache_clear()
+    assert resuming.key_of(from_store(outputs)) != key
+    monkeypatch.undo()
+    resuming._code.cache_clear()
+    assert resuming.key_of(from_store(outputs)) == key
+
+
 def test_what_a_store_lacks_is_said(outputs: Path, tmp_path: Path) -> None:
     running.run(tmp_path, subject=from_store(outputs), quiet=True)
     study = json.loads((tmp_path / "study.json").read_text())
@@ -255,7 +317,7 @@ class TestCommand:
     ) -> None:
         arguments = ["study", "--store", str(outputs), "--out", str(tmp_path), "--only"]
         options = ["--all-bases", "--accuracy-range", "0.2", "1", "--seed", "3"]
-        assert main([*arguments, "fig1,fig2,fig6,table1", *options]) == 0
+        assert main([*arguments, "fig1, fig2,fig6,table1,", *options]) == 0
         told = capsys.readouterr().out
         assert re.search(r"base +BASE .*\d\.\d{4}", told)
         assert "What of the paper holds here" in told
@@ -287,6 +349,9 @@ class TestCommand:
             (["--store", "STORE", "--accuracy-range", "0.9", "0.1"], "LO <= HI within 0..1"),
             (["--store", "nowhere"], "no store at nowhere"),
             (["--only", "fig99"], "no experiment is called 'fig99'"),
+            (["--only", " ,"], "expected names of experiments, got none; there are fig1"),
+            (["--seed", "0"], "--seed is of a store: give --store DIR"),
+            (["--store", "STORE", "--seed", "-1"], "seed"),
         ],
         ids=lambda value: value if isinstance(value, str) else " ".join(value),
     )

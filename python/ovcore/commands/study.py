@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ovcore.study.subject import Subject
 
-_OF_STORES = ("base", "all_bases", "accuracy_range", "metadata", "calibration", "transfer")
+_OF_STORES = ("base", "all_bases", "accuracy_range", "metadata", "calibration", "transfer", "seed")
 _OF_THE_ZOO = ("splits", "cache")
 
 
@@ -64,8 +64,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="a store of the same models' features on another task",
     )  # fmt: skip
     store.add_argument(
-        "--seed", type=int, default=0, metavar="S",
-        help="of all random choices (default: %(default)s)",
+        "--seed", type=int, metavar="S",
+        help="of all random choices (default: 0)",
     )  # fmt: skip
 
     zoo = parser.add_argument_group("of the built-in zoo")
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
         for name, experiment in EXPERIMENTS.items():
             print(f"{name:<{width}}  {experiment.title}")
         return 0
-    only = None if options.only is None else [name.strip() for name in options.only.split(",")]
+    only = None if options.only is None else _names(options.only)
     _refuse_mixture(options)
     subject = None if options.store is None else _subject(options)
     page = run_study(
@@ -112,7 +112,8 @@ def _refuse_mixture(options: argparse.Namespace) -> None:
     """Options of a store without one, or of the zoo beside one."""
     names = _OF_STORES if options.store is None else _OF_THE_ZOO
     for name in names:
-        if getattr(options, name):
+        value = getattr(options, name)
+        if value is not None and value is not False:
             option = "--" + name.replace("_", "-")
             raise ValueError(
                 f"{option} is of a store: give --store DIR"
@@ -132,9 +133,14 @@ def _subject(options: argparse.Namespace) -> Subject:
         metadata=options.metadata,
         calibration=options.calibration,
         transfer=options.transfer,
-        seed=options.seed,
+        seed=options.seed or 0,
         progress=not options.quiet,
     )
+
+
+def _names(text: str) -> list[str]:
+    """Those between commas."""
+    return [name for part in text.split(",") if (name := part.strip())]
 
 
 def positive(text: str) -> int:

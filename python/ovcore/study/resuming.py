@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib.util
 import json
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,11 @@ from ovcore.study.subject import Subject
 from ovcore.study.writing import write
 
 FOLDER = "experiments"
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "torch")
 
 
 def key_of(subject: Subject) -> str:
-    """Hash of all that results depend on: the models' outputs, the choices, the study's code."""
+    """Hash of all that results depend on: the models' outputs, the choices, the code."""
     parts = {
         "ovcore": ov.__version__,
         "code": _code(),
@@ -37,10 +41,17 @@ def key_of(subject: Subject) -> str:
 
 @cache
 def _code() -> str:
-    """Hash of the study's own files."""
+    """Hash of the package's files, compiled ones too, and versions of what numbers come from."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
+    package = Path(ov.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    native = importlib.util.find_spec("ovcore._native")
+    if native is not None and native.origin is not None:
+        digest.update(Path(native.origin).read_bytes())
+    for library in LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            digest.update(f"{library} {metadata.version(library)}".encode())
     return digest.hexdigest()
 
 

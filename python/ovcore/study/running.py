@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import json
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 import ovcore as ov
+from ovcore.study import folder as folders
 from ovcore.study import resuming
 from ovcore.study.experiments import EXPERIMENTS
 from ovcore.study.experiments.tables import model_table
@@ -59,32 +57,45 @@ def run(
         The path of the page.
 
     Raises:
-        ValueError: no experiment has such a name.
+        ValueError: no experiment has such a name, or another study is writing to ``out``.
+        NotADirectoryError: ``out`` is a file.
     """
     chosen = choose(only)
+    folder, date = Path(out), folders.today()
+    folders.check(folder)
     if subject is None:
         recipe = recipe if recipe is not None else Recipe()
         zoo = build(recipe, splits=splits, cache=cache, progress=not quiet)
         subject = from_zoo(recipe, zoo, progress=not quiet)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
     key = resuming.key_of(subject)
-    sections = []
-    with tqdm(chosen, disable=quiet, unit="experiment") as bar:
-        for experiment in bar:
-            bar.set_description(experiment.name)
-            result = resuming.load(folder, experiment, key)
-            if result is None:
-                resuming.save(folder, experiment, key, experiment.conduct(subject))
-                result = resuming.load(folder, experiment, key)
-            assert result is not None  # as it was written: a page is made of files alone
-            charts = () if result.lacking else tuple(experiment.draw(result))
-            sections.append(Section(experiment, result, charts))
-    return _write(folder, subject, sections, key)
+    with folders.taken(folder):
+        with tqdm(chosen, disable=quiet, unit="experiment") as bar:
+            sections = []
+            for experiment in bar:
+                bar.set_description(experiment.name)
+                sections.append(_section(folder, experiment, subject, key))
+        return _write(folder, subject, sections, key, date)
+
+
+def _section(folder: Path, experiment: Experiment, subject: Subject, key: str) -> Section:
+    """Of what is finished on disk, made first where it is not: a page is made of files alone."""
+    result = resuming.load(folder, experiment, key)
+    if result is None:
+        resuming.save(folder, experiment, key, experiment.conduct(subject))
+        result = resuming.load(folder, experiment, key)
+    assert result is not None
+    return Section(experiment, result, () if result.lacking else tuple(experiment.draw(result)))
 
 
 def choose(names: Sequence[str] | None) -> list[Experiment]:
-    """The experiments of these names, in the order of the page."""
+    """The experiments of these names, in the order of the page.
+
+    Raises:
+        ValueError: none, or one that there is not.
+    """
+    if names is not None and not names:
+        raise ValueError(f"expected names of experiments, got none; there are "
+                         f"{', '.join(EXPERIMENTS)}")  # fmt: skip
     unknown = [name for name in names or () if name not in EXPERIMENTS]
     if unknown:
         raise ValueError(f"no experiment is called {unknown[0]!r}; there are "
@@ -92,25 +103,25 @@ def choose(names: Sequence[str] | None) -> list[Experiment]:
     return [e for name, e in EXPERIMENTS.items() if names is None or name in names]
 
 
-def _write(folder: Path, subject: Subject, sections: list[Section], key: str) -> Path:
+def _write(folder: Path, subject: Subject, sections: list[Section], key: str, date: str) -> Path:
     results = {section.experiment.name: section.result for section in sections}
     files = _figures_and_tables(folder, sections)
     files["pairs.csv"] = "every base and partner"
     write(folder / "pairs.csv", subject.pairs.to_csv(index=False))
     about = {
         "ovcore": ov.__version__,
-        "date": _today(),
+        "date": date,
         "subject": subject.name,
         "models": len(subject.first.names),
         "samples": subject.first.comparison.n_samples,
         "seed": subject.seed,
         "splits": len(subject.splits),
-        "key": key,
         **subject.about,
     }
-    files["study.json"] = "findings, choices, seeds and hashes"
-    _remove_others(folder, files, key)
+    files[folders.ABOUT] = "findings, choices, seeds and hashes"
+    files = folders.with_earlier(folder, key, dict(sorted(files.items())))
     study = about | {
+        "key": key,
         "base": subject.base,
         "bases": list(subject.bases),
         "accuracy_range": list(subject.range_of(subject.first)),
@@ -118,7 +129,7 @@ def _write(folder: Path, subject: Subject, sections: list[Section], key: str) ->
         "experiments": {name: _in_short(results[name]) for name in results},
         "files": files,
     }
-    write(folder / "study.json", resuming.as_text(study))
+    write(folder / folders.ABOUT, resuming.as_text(study))
     report = Report(
         title=title(subject),
         summary=summary(subject, results),
@@ -130,18 +141,6 @@ def _write(folder: Path, subject: Subject, sections: list[Section], key: str) ->
     )
     write(folder / "index.html", render(report))
     return folder / "index.html"
-
-
-def _remove_others(folder: Path, files: dict[str, str], key: str) -> None:
-    """What an earlier study of something else wrote here and this one does not write."""
-    try:
-        earlier = json.loads((folder / "study.json").read_text("utf-8"))
-        theirs = [] if earlier["key"] == key else list(earlier["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    for name in theirs:
-        if name not in files and ".." not in Path(name).parts and not Path(name).is_absolute():
-            (folder / name).unlink(missing_ok=True)
 
 
 def _figures_and_tables(folder: Path, sections: list[Section]) -> dict[str, str]:
@@ -163,9 +162,3 @@ def _figures_and_tables(folder: Path, sections: list[Section]) -> dict[str, str]
 def _in_short(result: Result) -> dict[str, Any]:
     """All but the tables, which have files of their own."""
     return {key: value for key, value in result.to_json().items() if key != "tables"}
-
-
-def _today() -> str:
-    """In UTC; of SOURCE_DATE_EPOCH where a build is to be the same on another day."""
-    seconds = int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).date().isoformat()
