@@ -310,7 +310,24 @@ def test_a_table_tells_of_models(store: Store, tmp_path: Path) -> None:
     card = {c.name: c for c in with_metadata(store, table).models}["conv"]
     before = {c.name: c for c in store.models}["conv"]
     assert card == replace(before, category="FWORK", head="Linear", training={"seed": 3})
-    assert from_store(store, metadata=table).category("base", "conv") == "FWORK"
+    subject = from_store(store, metadata=table)
+    assert subject.category("base", "conv") == "FWORK"
+    told = f"about.csv tells of 1 of {len(store)} models; 1 of its rows are of no model here"
+    assert subject.choices["metadata"] == told
+
+
+def test_a_table_is_read_as_people_write_it(store: Store, tmp_path: Path) -> None:
+    """A byte order mark, space around fields, quotes, rows that end early, words of JSON."""
+    table = tmp_path / "about.csv"
+    table.write_text(
+        '\ufeffname, head ,data,hyperparameters,seed\nconv, Linear,"a, b",NaN,1e999\n twin ,,nan\n',
+        encoding="utf-8",
+    )
+    cards = {c.name: c for c in with_metadata(store, table).models}
+    assert cards["conv"].head == "Linear"
+    training = {"data": "a, b", "hyperparameters": "NaN", "seed": "1e999"}
+    assert training.items() <= cards["conv"].training.items()
+    assert cards["twin"].training["data"] == "nan"
 
 
 @pytest.mark.parametrize(
@@ -320,11 +337,16 @@ def test_a_table_tells_of_models(store: Store, tmp_path: Path) -> None:
         ("name,colour\nconv,red\n", "has a column 'colour'; columns are name, method, head"),
         ("name,head\nconv,a\nconv,b\n", "has two rows of 'conv'"),
         ("name,category\nconv,Arch\n", "gives 'conv' the category 'Arch'; categories are BASE, "),
+        ("name,head,head\nconv,a,b\n", "has two columns called 'head'"),
+        ("name,head\nconv,a\n,b\n", "has no name in row 3"),
+        ("name,head\nconv,a,b\n", "about.csv is not a table of comma-separated values: .* line 2"),
+        ("", "about.csv is not a table of comma-separated values: No columns"),
+        ("name,head\nconv,é\n", "about.csv is not a table of comma-separated values: .*utf-8"),
         ("name,head\nnobody,a\n", "has no row of any model of .*, whose first is 'base'"),
     ],
 )
 def test_a_table_that_does_not_fit(store: Store, tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "about.csv").write_text(text)
+    (tmp_path / "about.csv").write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=message):
         with_metadata(store, tmp_path / "about.csv")
 

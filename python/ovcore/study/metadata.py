@@ -20,23 +20,14 @@ def with_metadata(store: Store, path: str | os.PathLike[str]) -> Store:
     One row a model, found by its ``name``. Other columns, all of them optional: ``method``,
     ``head``, ``source``; ``category``, relative to the base, which has BASE; or what tells any two
     models' category: ``data``, ``objective``, ``architecture``, ``hyperparameters`` and ``seed``.
-    An empty field leaves the card as it is. Rows of other models are passed over.
+    An empty field leaves the card as it is. Rows of other models are passed over. Space around a
+    field does not count.
 
     Raises:
-        ValueError: no ``name`` column, a column of another name, a name twice, an unknown category,
-            or no row of any model of the store.
+        ValueError: not a table in UTF-8, no ``name`` column, a column of another name or one twice,
+            a name twice or none, an unknown category, or no row of any model of the store.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    allowed = ("name", *_TEXTS, *_TRAINING)
-    if "name" not in table.columns:
-        raise ValueError(f"{path} has no column called name; it has {', '.join(table.columns)}")
-    unknown = [column for column in table.columns if column not in allowed]
-    if unknown:
-        raise ValueError(f"{path} has a column {unknown[0]!r}; columns are {', '.join(allowed)}")
-    twice = table["name"][table["name"].duplicated()]
-    if len(twice):
-        raise ValueError(f"{path} has two rows of {twice.iloc[0]!r}")
-    rows = {row["name"]: row for row in table.to_dict("records")}
+    rows = read_metadata(path)
     if not set(rows) & set(store.names):
         raise ValueError(
             f"{path} has no row of any model of {store.path}, whose first is {store.names[0]!r}"
@@ -46,10 +37,40 @@ def with_metadata(store: Store, path: str | os.PathLike[str]) -> Store:
     )
 
 
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
+    """What the CSV says of each model: name -> column -> text; see :func:`with_metadata`."""
+    try:
+        cells = pd.read_csv(
+            path, dtype=str, keep_default_na=False, header=None, encoding="utf-8-sig"
+        )
+    except ValueError as error:  # of pandas: empty, ragged, or not text
+        raise ValueError(f"{path} is not a table of comma-separated values: {error}") from error
+    cells = cells.fillna("").map(str.strip)
+    columns, body = cells.iloc[0].tolist(), cells.iloc[1:]
+    allowed = ("name", *_TEXTS, *_TRAINING)
+    if "name" not in columns:
+        raise ValueError(f"{path} has no column called name; it has {', '.join(columns)}")
+    unknown = [column for column in columns if column not in allowed]
+    if unknown:
+        raise ValueError(f"{path} has a column {unknown[0]!r}; columns are {', '.join(allowed)}")
+    if twice := [column for column in columns if columns.count(column) > 1]:
+        raise ValueError(f"{path} has two columns called {twice[0]!r}")
+    rows: dict[str, dict[str, str]] = {}
+    for number, values in enumerate(body.itertuples(index=False), 2):
+        row = dict(zip(columns, values, strict=True))
+        if not row["name"]:
+            raise ValueError(f"{path} has no name in row {number}")
+        if row["name"] in rows:
+            raise ValueError(f"{path} has two rows of {row['name']!r}")
+        rows[row["name"]] = row
+    return rows
+
+
 def _value(text: str) -> object:
     """A number or another piece of JSON as such, to compare with what other cards say; or text."""
     try:
         value: object = json.loads(text)
+        json.dumps(value, allow_nan=False)
     except ValueError:
         return text
     return value
