@@ -17,6 +17,7 @@ from ovcore.study.subject import CATEGORIES, OTHER, Subject
 
 PARTNERS = 3
 LISTED = 8
+HEIGHT = 260
 LEVEL = 0.05
 SOME = 2
 """Classes that each of two models must own to be a specialist of some."""
@@ -170,6 +171,8 @@ def draw(result: Result) -> list[Chart]:
     models = list(dict.fromkeys(classes["model"]))
     panels = [_panel(classes, model, series) for series in _SERIES for model in models]
     owners = classes.groupby("model", sort=False)["owner"].value_counts()
+    few = _are_few(classes, models[0])
+    longest = int(classes["class"].str.len().max())
     told = "; ".join(
         f"{model}: the base owns {owners.get((model, 'base'), 0)} classes, the other "
         f"{owners.get((model, 'other'), 0)}"
@@ -183,9 +186,14 @@ def draw(result: Result) -> list[Chart]:
             tuple(panels),
             "classes",
             columns=len(models),
-            height=280,
+            height=HEIGHT + (5 * min(longest, 26) if few else 0),
         )
     ]
+
+
+def _are_few(classes: pd.DataFrame, model: str) -> bool:
+    """So that names fit below the axis."""
+    return bool((classes["model"] == model).sum() <= 20)
 
 
 def _panel(classes: pd.DataFrame, model: str, series: _Series) -> Panel:
@@ -213,7 +221,7 @@ def _panel(classes: pd.DataFrame, model: str, series: _Series) -> Panel:
                 size=7 if len(mine) <= 100 else 4,
             )
         )
-    few = len(mine) <= 20
+    few = _are_few(classes, model)
     ticks = tuple((float(i), str(name)) for i, name in enumerate(mine["class"])) if few else ()
     return Panel(
         tuple(layers),

@@ -189,8 +189,8 @@ def _hover(layer: Points | Line | Bars, panel: Panel) -> str:
     # %{y} brings its error along.
     for axis, values, place in ((panel.x, layer.x, "%{x}"), (panel.y, heights, "%{y}")):
         if _has_numbers(axis) or (not named and set(values) <= {at for at, _ in axis.ticks}):
-            lines.append(f"{_escaped(axis.title)}: {place}" if axis.title else place)
-    return "<br>".join(lines) + f"<extra>{_escaped(layer.name)}</extra>"
+            lines.append(f"{_literal(axis.title)}: {place}" if axis.title else place)
+    return "<br>".join(lines) + f"<extra>{_literal(layer.name)}</extra>"
 
 
 def _has_numbers(axis: Axis) -> bool:
@@ -210,6 +210,11 @@ def _plain(values: Iterable[float]) -> list[float | None]:
 def _escaped(text: str) -> str:
     """As it is, where plotly reads tags."""
     return escape(text, quote=False)
+
+
+def _literal(text: str) -> str:
+    """As it is, also where plotly puts values in place of %{...}."""
+    return _escaped(text).replace("%{", "&#37;{")
 
 
 def _shortened(words: str) -> str:
