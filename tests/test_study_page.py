@@ -113,7 +113,7 @@ def test_it_asks_the_network_for_nothing(source: str, page: Page) -> None:
 def test_every_finding_stands_with_its_verdict_and_evidence(page: Page) -> None:
     words = page.words()
     assert "Ensembles gain. holds by 0.1 ± 0.01. What an ensemble buys" in words
-    assert "They gain more. does not hold by -0.1 ± 0.01." in words
+    assert "They gain more. does not hold by −0.1 ± 0.01." in words
     assert f"Mixing helps. cannot be told here {LACKING}." in words
 
 

@@ -64,9 +64,10 @@ def table(
         low, high = subject.range_of(subject.first)
         printed = paper.tables()
         printed = printed[printed["table"] == number].drop(columns="table")
+        printed = printed.dropna(axis="columns", how="all").reset_index(drop=True)
+        printed.insert(1, "category", printed.pop("category"))
         return Result(
-            tables=({} if rows.empty else {"models": rows})
-            | {"the paper’s models": printed.reset_index(drop=True)},
+            tables=({} if rows.empty else {"models": rows}) | {"the paper’s models": printed},
             choices={"accuracy range": f"{low:.4f} to {high:.4f}", "base": subject.base},
             notes=(_beside(rows, printed),),
         )
@@ -77,9 +78,9 @@ def table(
 def _beside(rows: pd.DataFrame, printed: pd.DataFrame) -> str:
     """What the two tables have in common, in a sentence."""
     if rows.empty:
-        return "No model here belongs in this table: the paper’s alone follows."
+        return "No model here belongs in this table: the paper’s stands alone."
     ours = rows["error_inconsistency"][rows["category"] != "BASE"]
-    theirs = printed["error_inconsistency"].dropna()
+    theirs = printed.get("error_inconsistency", pd.Series(dtype=float)).dropna()
     text = f"The paper’s table has {len(printed)} models"
     if len(theirs) and np.isfinite(ours).any():
         text += (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from ovcore.study.pairs import errors_over
 from ovcore.study.results import FAILS, HOLDS, UNCLEAR
 from ovcore.study.subject import place
 
+_NEGATIVE = re.compile(r"(?<=[\s\[(])-(?=\d)")
 _VERDICT_CLASSES = {HOLDS: "holds", FAILS: "fails", UNCLEAR: "unclear"}
 
 
@@ -37,6 +39,7 @@ def render(report: Report) -> str:
         "embedded": _embedded,
         "embedded_text": lambda value: json.dumps(value, indent=1, ensure_ascii=False),
         "drawn": _drawn,
+        "with_minus": lambda text: _NEGATIVE.sub("−", text),
         "hidden_names": _hidden_names,
         "shared_legend": shared_legend,
         "table": table_of,
