@@ -52,6 +52,17 @@ def test_partners_err_most_differently(models: Models, subject: Subject) -> None
     assert fig4.chosen_partners(subject) == expected
 
 
+def test_of_few_categories_the_next_partners_are_taken(models: Models, store: Store) -> None:
+    subject = from_store(store.select(["base", "conv", "far", "farther"]), accuracy_range=(0, 1))
+    by_errors = sorted(
+        ("far", "farther"), key=lambda n: -models.numbers("base", n)["error_inconsistency"]
+    )
+    expected = [("DATASET", by_errors[0]), ("ARCH", "conv"), ("DATASET", by_errors[1])]
+    assert fig4.chosen_partners(subject) == expected
+    alone = from_store(store.select(["base", "conv"]), accuracy_range=(0, 1))
+    assert fig4.chosen_partners(alone) == [("ARCH", "conv")]
+
+
 def test_classes_equal_a_loop_over_samples(models: Models, subject: Subject) -> None:
     result = fig4.run(subject)
     table = result.tables["classes"]

@@ -107,7 +107,8 @@ def _verdicts(results: Mapping[str, Result]) -> str:
     counts = Counter(f.verdict for result in results.values() for f in result.findings)
     if not counts:
         return ""
+    hold, do = "holds" if counts[HOLDS] == 1 else "hold", "does" if counts[FAILS] == 1 else "do"
     return (
-        f"Of {counts.total()} claims of the paper, {counts[HOLDS]} hold here, {counts[FAILS]} do "
-        f"not, and {counts[UNCLEAR]} cannot be told."
+        f"Of {counts.total()} claims of the paper, {counts[HOLDS]} {hold} here, {counts[FAILS]} "
+        f"{do} not, and {counts[UNCLEAR]} cannot be told."
     )

@@ -70,7 +70,7 @@ def run(models: Models) -> Result:
         findings=(_finding(classes, subject),),
         choices={
             "partners": "of the three most different categories, the model in the accuracy range "
-            f"that errs most differently from {subject.base}",
+            f"that errs most differently from {subject.base}; of fewer categories, the next of any",
             "owner": "the model that is right alone more often on the class: exact binomial test "
             f"(McNemar), Benjamini and Hochberg over all classes of a pair, {LEVEL:.0%}",
         },
@@ -82,17 +82,20 @@ def run(models: Models) -> Result:
 
 
 def chosen_partners(subject: Subject) -> list[tuple[str, str]]:
-    """(category, model), most different category first."""
+    """(category, model): one each of the most different categories; if too few, the next of any."""
     split = subject.first
     base = split.index(subject.base)
     apart = np.asarray(split.comparison.error_inconsistency)[base]
-    found = list(subject.partners(split, subject.base))
-    chosen = []
-    for category in (*reversed(CATEGORIES), OTHER):
-        mine = [name for of, name in found if of == category]
-        mine = sorted(mine, key=lambda name: -apart[split.index(name)])
-        chosen += [(category, name) for name in mine[: PARTNERS if category == OTHER else 1]]
-    return chosen[:PARTNERS]
+    found = sorted(
+        subject.partners(split, subject.base), key=lambda partner: -apart[split.index(partner[1])]
+    )
+    firsts = [
+        next((partner for partner in found if partner[0] == category), None)
+        for category in (*reversed(CATEGORIES), OTHER)
+    ]
+    chosen = [partner for partner in firsts if partner is not None][:PARTNERS]
+    rest = [partner for partner in found if partner not in chosen]
+    return chosen + rest[: PARTNERS - len(chosen)]
 
 
 def _rows(
