@@ -160,7 +160,7 @@ def check_pair(reader: Reader, report: Report, a: str, b: str) -> None:
     for outcome, chosen in (
         ("n11", right_a & right_b), ("n10", only_a), ("n01", only_b), ("n00", ~right_a & ~right_b),
     ):  # fmt: skip
-        expected = f"{chosen.sum()} ({100 * chosen.mean():.2f} %)"
+        expected = f"{chosen.sum()} ({100 * chosen.mean():.2f}%)"
         assert reader.filled(outcome) == expected, outcome
     assert reader.filled("category") == subject.category(a, b)
 

@@ -162,12 +162,12 @@ def test_every_control_has_a_name(reader: Reader) -> None:
     assert [role for role, names in found.items() if "" in names and role != "table"] == []
 
 
-def test_the_keyboard_goes_to_the_findings_first(reader: Reader) -> None:
+def test_the_keyboard_goes_to_the_results_first(reader: Reader) -> None:
     from selenium.webdriver.common.keys import Keys
 
     reader.find("body").send_keys(Keys.TAB)
     skip = reader.driver.switch_to.active_element
-    assert skip.text == "To the findings"
+    assert skip.text == "To the results"
     assert skip.rect["x"] >= 0  # seen while it has the focus
     skip.send_keys(Keys.ENTER)
     assert reader.run("return document.activeElement.id") == "main"

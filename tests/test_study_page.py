@@ -117,6 +117,15 @@ def test_every_finding_stands_with_its_verdict_and_evidence(page: Page) -> None:
     assert f"Mixing helps. cannot be told here {LACKING}." in words
 
 
+def test_without_claims_there_is_no_list_of_them(report: Report) -> None:
+    silent = tuple(
+        replace(section, result=replace(section.result, findings=())) for section in report.sections
+    )
+    page = Page(render(replace(report, sections=silent)))
+    assert "What of the paper holds here" not in page.words()
+    assert "#findings" not in [v["href"] for v in page.of("a")]
+
+
 def test_a_section_left_out_says_why_and_shows_nothing(source: str, page: Page) -> None:
     section = source[source.index('<section id="fig6"') :]
     section = section[: section.index("</section>")]
