@@ -307,7 +307,7 @@ def test_partners_are_nearest_in_accuracy_first(store: Store, models: Models) ->
 def test_a_table_tells_of_models(store: Store, tmp_path: Path) -> None:
     table = tmp_path / "about.csv"
     table.write_text("name,category,method,seed,head\nconv,FWORK,,3,Linear\nabsent,ARCH,,,\n")
-    card = {c.name: c for c in with_metadata(store, table).models}["conv"]
+    card = {c.name: c for c in with_metadata(store, table)[0].models}["conv"]
     before = {c.name: c for c in store.models}["conv"]
     assert card == replace(before, category="FWORK", head="Linear", training={"seed": 3})
     subject = from_store(store, metadata=table)
@@ -323,7 +323,7 @@ def test_a_table_is_read_as_people_write_it(store: Store, tmp_path: Path) -> Non
         '\ufeffname, head ,data,hyperparameters,seed\nconv, Linear,"a, b",NaN,1e999\n twin ,,nan\n',
         encoding="utf-8",
     )
-    cards = {c.name: c for c in with_metadata(store, table).models}
+    cards = {c.name: c for c in with_metadata(store, table)[0].models}
     assert cards["conv"].head == "Linear"
     training = {"data": "a, b", "hyperparameters": "NaN", "seed": "1e999"}
     assert training.items() <= cards["conv"].training.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_an_interval_is_student_s(subject: Subject) -> None:
     assert (low, high) == pytest.approx(expected)
     assert np.isnan(interval(values[:2])).all()
     pairs = subject.pairs.assign(category="REINIT", in_band=True)
-    many = Subject(**{**vars_of(subject), "base": subject.base})
+    many = replace(subject)
     many.__dict__["pairs"] = pairs
     text = " ".join(summary(many, {}))
     shares = re.search(r"right on ([\d.]+)% \[([\d.]+), ([\d.]+)%\] of the samples", text)
@@ -52,10 +53,6 @@ def test_an_interval_is_student_s(subject: Subject) -> None:
     mean, low, high = map(float, shares.groups())
     assert 0 <= low < mean < high
     assert "Brackets are 95% intervals over models, on these samples." in text
-
-
-def vars_of(subject: Subject) -> dict[str, object]:
-    return {name: getattr(subject, name) for name in subject.__dataclass_fields__}
 
 
 def test_the_chosen_partner_is_told(subject: Subject) -> None:

@@ -49,24 +49,23 @@ def taken(folder: Path) -> Iterator[None]:
 def with_earlier(folder: Path, key: str, written: dict[str, str]) -> dict[str, str]:
     """Files written now and those of an earlier study of the same key: name -> what each holds.
 
+    By name, so that the same study lists the same whatever was made first.
     Files of an earlier study of something else are removed, and only those that it names.
     """
     try:
         earlier = json.loads((folder / ABOUT).read_text("utf-8"))
         same, files = earlier["key"] == key, dict(earlier["files"])
     except (OSError, ValueError, KeyError, TypeError):
-        return written
-    inside = {
-        name: words
-        for name, words in files.items()
-        if ".." not in Path(name).parts and not Path(name).is_absolute()
-    }
-    if same:
-        there = {name: words for name, words in inside.items() if (folder / name).is_file()}
-        return dict(sorted((there | written).items()))
-    for name in inside.keys() - written.keys():
-        (folder / name).unlink(missing_ok=True)
-    return written
+        same, files = False, {}
+    kept = {}
+    for name, words in files.items():
+        if name in written or ".." in Path(name).parts or Path(name).is_absolute():
+            continue
+        if not same:
+            (folder / name).unlink(missing_ok=True)
+        elif (folder / name).is_file():
+            kept[name] = words
+    return dict(sorted((kept | written).items()))
 
 
 def today() -> str:

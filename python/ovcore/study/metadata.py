@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -14,8 +15,8 @@ _TEXTS = ("method", "head", "category", "source")
 _TRAINING = ("data", "objective", "architecture", "hyperparameters", "seed")
 
 
-def with_metadata(store: Store, path: str | os.PathLike[str]) -> Store:
-    """A view of a store whose cards say what the CSV at ``path`` says.
+def with_metadata(store: Store, path: str | os.PathLike[str]) -> tuple[Store, str]:
+    """A view of a store whose cards say what the CSV at ``path`` says; and how many it tells of.
 
     One row a model, found by its ``name``. Other columns, all of them optional: ``method``,
     ``head``, ``source``; ``category``, relative to the base, which has BASE; or what tells any two
@@ -27,18 +28,20 @@ def with_metadata(store: Store, path: str | os.PathLike[str]) -> Store:
         ValueError: not a table in UTF-8, no ``name`` column, a column of another name or one twice,
             a name twice or none, an unknown category, or no row of any model of the store.
     """
-    rows = read_metadata(path)
-    if not set(rows) & set(store.names):
+    rows = _read(path)
+    described = [card for card in store.models if card.name in rows]
+    if not described:
         raise ValueError(
             f"{path} has no row of any model of {store.path}, whose first is {store.names[0]!r}"
         )
-    return store.with_cards(
-        [_described(card, rows[card.name], path) for card in store.models if card.name in rows]
-    )
+    told = f"{Path(path).name} tells of {len(described)} of {len(store)} models"
+    if other := len(rows) - len(described):  # a misspelt name is else not seen
+        told += f"; {other} of its rows are of no model here"
+    return store.with_cards([_described(c, rows[c.name], path) for c in described]), told
 
 
-def read_metadata(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
-    """What the CSV says of each model: name -> column -> text; see :func:`with_metadata`."""
+def _read(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
+    """What the CSV says of each model: name -> column -> text."""
     try:
         cells = pd.read_csv(
             path, dtype=str, keep_default_na=False, header=None, encoding="utf-8-sig"

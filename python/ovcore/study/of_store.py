@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import ovcore as ov
 from ovcore.store import Store
-from ovcore.study.metadata import read_metadata, with_metadata
+from ovcore.study.metadata import with_metadata
 from ovcore.study.subject import Split, Subject, around, compared, within
 from ovcore.study.transfer_task import read_task
 
@@ -85,13 +85,14 @@ def from_store(
         )
     left_out = len(given) - len(usable)
     chosen = given.select(usable)
+    described = None
     if metadata is not None:
-        chosen = with_metadata(chosen, metadata)
+        chosen, described = with_metadata(chosen, metadata)
     _check_range(accuracy_range)
     name = _base_of(chosen, base)
     split, choices = _measured(chosen, name, calibration, seed)
-    if metadata is not None:
-        choices["metadata"] = _coverage(chosen, metadata)
+    if described is not None:
+        choices["metadata"] = described
     if left_out:
         models = "model" if left_out == 1 else "models"
         choices["left out"] = f"{left_out} {models} of which features alone are kept"
@@ -118,15 +119,6 @@ def from_store(
             "accuracy range, or another base"
         )
     return subject
-
-
-def _coverage(store: Store, path: PathLike) -> str:
-    """How many models a table tells of: a misspelt name is else not seen."""
-    rows = read_metadata(path)
-    known = sum(name in rows for name in store.names)
-    other = len(rows) - known
-    told = f"{Path(path).name} tells of {known} of {len(store)} models"
-    return told + (f"; {other} of its rows are of no model here" if other else "")
 
 
 def _opened(store: Store | PathLike) -> Store:

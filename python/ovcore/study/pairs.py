@@ -116,7 +116,7 @@ def standard_error(values: pd.Series) -> np.float64:
 
 
 def interval(values: pd.Series) -> tuple[float, float]:
-    """95 % interval of the mean, by Student's t; NaN where there is no standard error."""
+    """95% interval of the mean, by Student's t; NaN where there is no standard error."""
     half = stats.t.ppf(0.975, values.count() - 1) * standard_error(values)
     return float(values.mean() - half), float(values.mean() + half)
 

@@ -119,7 +119,7 @@ def _write(folder: Path, subject: Subject, sections: list[Section], key: str, da
         **subject.about,
     }
     files[folders.ABOUT] = "findings, choices, seeds and hashes"
-    files = folders.with_earlier(folder, key, dict(sorted(files.items())))
+    files = folders.with_earlier(folder, key, files)
     study = about | {
         "key": key,
         "base": subject.base,

@@ -8,7 +8,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ovcore import representations
-from ovcore.study.categories import plus_minus, verdict_of
+from ovcore.study.categories import NO_ERROR, plus_minus, verdict_of
 from ovcore.study.charts import (
     COLORS,
     SYMBOLS,
@@ -227,7 +227,7 @@ def _adds_up(mixing: pd.DataFrame) -> Finding:
 
 
 def _error(error: float) -> str:
-    return f" ± {error:.1f}" if error >= 0 else ""
+    return f" ± {error:.1f}" if error > 0 else f" ({NO_ERROR})"
 
 
 def _fewer_dimensions(fewest: pd.DataFrame) -> Finding:
