@@ -68,7 +68,7 @@ clean:
 $(VENV)/%.installed: $(SOURCES)
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing ovcore[$*] into $(VENV) ..."
-	@$(PIP) install -c constraints.txt scikit-build-core pybind11 cmake ninja
+	@$(PIP) install -c constraints.txt scikit-build-core pybind11 cmake ninja setuptools wheel
 	@$(PIP) install -c constraints.txt --no-build-isolation --editable '.[numba,$*]'
 	@mkdir -p build
 	@$(BIN)/ovcore info
