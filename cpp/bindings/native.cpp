@@ -15,6 +15,7 @@
 #include "ovcore/kernels.hpp"
 #include "pairs.hpp"
 #include "parallel.hpp"
+#include "screens.hpp"
 
 namespace ovcore::bindings {
 namespace {
@@ -163,6 +164,12 @@ PYBIND11_MODULE(_native, module) {
              "model's rows without a prediction.");
   module.def("joint_errors", &joint_errors_binding, py::arg("words").noconvert(),
              py::arg("workers"), py::arg("progress"), "Joint errors (M, M) of error bits (M, W).");
+  module.def("joint_errors_between", &joint_errors_between_binding, py::arg("words").noconvert(),
+             py::arg("rows"), py::arg("cols"), py::arg("workers"), py::arg("progress"),
+             "Joint errors (R, C) of two ranges of models.");
+  module.def("screen_pairs", &screen_pairs_binding, py::arg("words").noconvert(), py::arg("rows"),
+             py::arg("cols"), py::arg("screen"), py::arg("workers"), py::arg("progress"),
+             "Pairs of two ranges of models that pass a screen: first, second, joint errors.");
   module.def("joint_agreement", &joint_agreement_binding, py::arg("preds"), py::arg("lowest"),
              py::arg("highest"), py::arg("workers"), py::arg("progress"),
              "Samples for which each two of M models predict the same class, of M arrays (N,).");

@@ -77,6 +77,16 @@ void joint_errors(MatrixView<const std::uint64_t> words, Range rows, Range cols,
   kernels().joint_errors(words, rows, cols, joint);
 }
 
+void joint_errors_between(MatrixView<const std::uint64_t> a, MatrixView<const std::uint64_t> b,
+                          MatrixView<std::int64_t> joint) {
+  kernels().joint_errors_between(a, b, joint);
+}
+
+std::int64_t screen_pairs(MatrixView<const std::int64_t> joint, std::int64_t first_row,
+                          std::int64_t first_col, const PairScreen& screen, ScreenedPair* passed) {
+  return kernels().screen_pairs(joint, first_row, first_col, screen, passed);
+}
+
 void pack_classes(const std::uint16_t* classes, std::int64_t n_planes, Range samples,
                   std::uint64_t* planes) {
   kernels().pack_classes(classes, n_planes, samples, planes);

@@ -13,6 +13,10 @@ void pack_errors(const std::int64_t* preds, const std::int64_t* target, Range sa
                  std::uint64_t* words);
 void joint_errors(MatrixView<const std::uint64_t> words, Range rows, Range cols,
                   MatrixView<std::int64_t> joint);
+void joint_errors_between(MatrixView<const std::uint64_t> a, MatrixView<const std::uint64_t> b,
+                          MatrixView<std::int64_t> joint);
+std::int64_t screen_pairs(MatrixView<const std::int64_t> joint, std::int64_t first_row,
+                          std::int64_t first_col, const PairScreen& screen, ScreenedPair* passed);
 void pack_classes(const std::uint16_t* classes, std::int64_t n_planes, Range samples,
                   std::uint64_t* planes);
 void joint_agreement(MatrixView<const std::uint64_t> planes, std::int64_t n_planes,
@@ -50,6 +54,8 @@ extern const KernelTable kernels = {
     pack_errors<bfloat16>,
     pack_errors,
     joint_errors,
+    joint_errors_between,
+    screen_pairs,
     pack_classes,
     joint_agreement,
     temperature_nll,

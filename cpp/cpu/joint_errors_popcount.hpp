@@ -16,15 +16,15 @@ constexpr int tile_rows = 2, tile_cols = 4;
 constexpr std::int64_t chunk_words = 1024;  // 8 KiB a row
 
 struct ChunkOfJointErrors {
-  MatrixView<const std::uint64_t> words;
+  MatrixView<const std::uint64_t> of_rows, of_cols;
   Range chunk;
   MatrixView<std::int64_t> joint;
 
   template <int Rows, int Cols>
   void count(std::int64_t i, std::int64_t j) const {
     const std::uint64_t *a[Rows], *b[Cols];
-    for (int r = 0; r < Rows; ++r) a[r] = words.row(i + r);
-    for (int c = 0; c < Cols; ++c) b[c] = words.row(j + c);
+    for (int r = 0; r < Rows; ++r) a[r] = of_rows.row(i + r);
+    for (int c = 0; c < Cols; ++c) b[c] = of_cols.row(j + c);
     Vector sum[Rows][Cols];
     for (int r = 0; r < Rows; ++r)
       for (int c = 0; c < Cols; ++c) sum[r][c] = zero();
@@ -53,9 +53,10 @@ struct ChunkOfJointErrors {
 
 // Counts one chunk for the block's pairs i <= j, and for some entries below the diagonal. The
 // first chunk sets them, others add.
-void count_chunk(MatrixView<const std::uint64_t> words, Range rows, Range cols, Range chunk,
-                 MatrixView<std::int64_t> joint) {
-  for_each_tile<tile_rows, tile_cols>(ChunkOfJointErrors{words, chunk, joint}, rows, cols);
+void count_chunk(MatrixView<const std::uint64_t> of_rows, MatrixView<const std::uint64_t> of_cols,
+                 Range rows, Range cols, Range chunk, MatrixView<std::int64_t> joint) {
+  const ChunkOfJointErrors tile{of_rows, of_cols, chunk, joint};
+  for_each_tile<tile_rows, tile_cols>(tile, rows, cols);
 }
 
 }  // namespace

@@ -160,22 +160,22 @@ void count_rows(std::int64_t n_rows, MatrixView<const std::uint64_t> words, std:
 
 // Counts one chunk for the block's pairs i <= j, and for some entries below the diagonal. The
 // first chunk sets them, others add.
-void count_chunk(MatrixView<const std::uint64_t> words, Range rows, Range cols, Range chunk,
-                 MatrixView<std::int64_t> joint) {
+void count_chunk(MatrixView<const std::uint64_t> of_rows, MatrixView<const std::uint64_t> of_cols,
+                 Range rows, Range cols, Range chunk, MatrixView<std::int64_t> joint) {
   Panel panel;
   const std::uint8_t* nibbles = panel.nibbles[0];
   for (std::int64_t j = cols.first; j < cols.last; j += panel_models) {
     const Range part{j, cols.last - j < panel_models ? cols.last : j + panel_models};
-    lay_out(words, part, chunk, panel);
+    lay_out(of_cols, part, chunk, panel);
     const std::int64_t last = part.last < rows.last ? part.last : rows.last;
     for (std::int64_t i = rows.first; i < last; i += tile_rows) {
       const std::int64_t second = j + vector_models;
       if (part.last <= second)
-        count_rows<1>(last - i, words, i, part, chunk, nibbles, joint);
+        count_rows<1>(last - i, of_rows, i, part, chunk, nibbles, joint);
       else if (i < second)
-        count_rows<2>(last - i, words, i, part, chunk, nibbles, joint);
+        count_rows<2>(last - i, of_rows, i, part, chunk, nibbles, joint);
       else  // the first vector's columns lie left of the diagonal
-        count_rows<1>(last - i, words, i, {second, part.last}, chunk, nibbles + vector_models,
+        count_rows<1>(last - i, of_rows, i, {second, part.last}, chunk, nibbles + vector_models,
                       joint);
     }
   }

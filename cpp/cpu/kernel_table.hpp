@@ -15,6 +15,8 @@ using PackErrors = std::int64_t (*)(MatrixView<const T>, const std::int64_t*, Ra
 using JointErrors = void (*)(MatrixView<const std::uint64_t>, Range, Range,
                              MatrixView<std::int64_t>);
 
+using JointErrorsBetween = void (*)(MatrixView<const std::uint64_t>,
+                                    MatrixView<const std::uint64_t>, MatrixView<std::int64_t>);
 using PackPreds = void (*)(const std::int64_t*, const std::int64_t*, Range, std::uint64_t*);
 using PackClasses = void (*)(const std::uint16_t*, std::int64_t, Range, std::uint64_t*);
 using JointAgreement = void (*)(MatrixView<const std::uint64_t>, std::int64_t, std::int64_t, Range,
@@ -36,6 +38,8 @@ struct KernelTable {
   PackErrors<bfloat16> pack_errors_bf16;
   PackPreds pack_preds;
   JointErrors joint_errors;
+  JointErrorsBetween joint_errors_between;
+  decltype(&ovcore::screen_pairs) screen_pairs;
   PackClasses pack_classes;
   JointAgreement joint_agreement;
   decltype(&ovcore::temperature_nll) temperature_nll;

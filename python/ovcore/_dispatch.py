@@ -22,6 +22,7 @@ from ovcore import _devices
 from ovcore._arrays import Typed
 from ovcore._candidates import Candidates, Scored
 from ovcore._progress import Progress
+from ovcore._screens import Screen
 
 _LADDER = ("native", "numba")  # "reference" runs only when named
 _GPU_LADDER = ("cuda", "numba-cuda")
@@ -50,6 +51,25 @@ class Backend(Protocol):
     def joint_errors(
         self, words: NDArray[np.uint64], workers: int, progress: Progress | None
     ) -> NDArray[np.int64]: ...
+
+    def joint_errors_between(
+        self,
+        words: NDArray[np.uint64],
+        rows: range,
+        cols: range,
+        workers: int,
+        progress: Progress | None,
+    ) -> NDArray[np.int64]: ...
+
+    def screen_pairs(
+        self,
+        words: NDArray[np.uint64],
+        rows: range,
+        cols: range,
+        screen: Screen,
+        workers: int,
+        progress: Progress | None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]: ...
 
     def joint_agreement(
         self,

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from ovcore._arrays import Typed
 from ovcore._candidates import Candidates, Scored
+from ovcore._screens import Screen
 
 def instruction_set() -> str: ...
 def pack_errors(
@@ -19,6 +20,21 @@ def pack_errors(
 def joint_errors(
     words: NDArray[np.uint64], workers: int, progress: Callable[[int, int], None] | None
 ) -> NDArray[np.int64]: ...
+def joint_errors_between(
+    words: NDArray[np.uint64],
+    rows: range,
+    cols: range,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> NDArray[np.int64]: ...
+def screen_pairs(
+    words: NDArray[np.uint64],
+    rows: range,
+    cols: range,
+    screen: Screen,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]: ...
 def joint_agreement(
     preds: Sequence[NDArray[np.integer[Any]]],
     lowest: int,

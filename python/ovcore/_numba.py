@@ -22,6 +22,12 @@ from ovcore._numba_ensembles import (
     pair_ensemble_hits,
 )
 from ovcore._numba_features import center_rows
+from ovcore._numba_joint import (
+    count_joint_errors,
+    joint_errors_between,
+    mirror,
+    screen_pairs,
+)
 from ovcore._numba_scores import confidences, find_first, temperature_nll
 from ovcore._numba_tasks import BYTES_PER_TASK, INFINITY, compiled, for_each_task
 from ovcore._numba_tiles import (
@@ -29,7 +35,6 @@ from ovcore._numba_tiles import (
     PLANE_WORDS,
     TILE_COLS,
     TILE_ROWS,
-    count_both,
     count_differing,
 )
 from ovcore._numba_tiles import popcount as _popcount
@@ -44,8 +49,10 @@ __all__ = [
     "ensemble_predictions",
     "joint_agreement",
     "joint_errors",
+    "joint_errors_between",
     "pack_errors",
     "pair_ensemble_hits",
+    "screen_pairs",
     "temperature_nll",
 ]
 
@@ -92,7 +99,7 @@ def joint_errors(
     words: NDArray[np.uint64], workers: int, progress: Progress | None
 ) -> NDArray[np.int64]:
     """See :func:`ovcore._reference.joint_errors`."""
-    return _count_pairs(_joint_errors, np.ascontiguousarray(words), workers, progress)
+    return _count_pairs(count_joint_errors, np.ascontiguousarray(words), workers, progress)
 
 
 def joint_agreement(
@@ -216,33 +223,6 @@ def _pack_flags(eights):
 
 
 @compiled
-def _joint_errors(words, row_first, row_last, col_first, col_last, joint):
-    n_words, stride = words.shape[1], words.strides[0] // 8
-    whole = n_words // LANES
-    address = np.int64(words.ctypes.data)
-    tile = np.empty(TILE_ROWS * TILE_COLS, np.int64)
-    for i in range(row_first, row_last, TILE_ROWS):
-        for j in range(max(i, col_first), col_last, TILE_COLS):
-            if i + TILE_ROWS <= row_last and j + TILE_COLS <= col_last:
-                a, b = address + i * stride * 8, address + j * stride * 8
-                count_both(a, b, stride, whole, 1, np.int64(tile.ctypes.data))
-                for r in range(TILE_ROWS):
-                    for c in range(TILE_COLS):
-                        count = tile[r * TILE_COLS + c]
-                        for w in range(whole * LANES, n_words):
-                            count += _popcount(words[i + r, w] & words[j + c, w])
-                        joint[i + r, j + c] = count
-                continue
-            for r in range(i, min(i + TILE_ROWS, row_last)):
-                for c in range(j, min(j + TILE_COLS, col_last)):
-                    count = 0
-                    for w in range(n_words):
-                        count += _popcount(words[r, w] & words[c, w])
-                    joint[r, c] = count
-    _mirror(row_first, row_last, col_first, col_last, joint)
-
-
-@compiled
 def _joint_disagreement(planes, row_first, row_last, col_first, col_last, disagreement):
     _, n_blocks, n_planes, _ = planes.shape
     stride = planes.strides[0] // 8
@@ -269,7 +249,7 @@ def _joint_disagreement(planes, row_first, row_last, col_first, col_last, disagr
                     for c in range(j, min(j + TILE_COLS, col_last)):
                         differing = _differing(planes[r], planes[c], chunk, chunk + steps)
                         disagreement[r, c] += differing
-    _mirror(row_first, row_last, col_first, col_last, disagreement)
+    mirror(row_first, row_last, col_first, col_last, disagreement)
 
 
 @compiled
@@ -283,11 +263,3 @@ def _differing(a, b, first, last):
                 differ |= a[block, plane, w] ^ b[block, plane, w]
             count += _popcount(differ)
     return count
-
-
-@compiled
-def _mirror(row_first, row_last, col_first, col_last, out):
-    """What tiles wrote below the diagonal is overwritten, like the rest of the lower triangle."""
-    for i in range(row_first, row_last):
-        for j in range(max(i + 1, col_first), col_last):
-            out[j, i] = out[i, j]

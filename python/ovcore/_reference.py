@@ -19,6 +19,7 @@ from ovcore._reference_ensembles import (
     pair_ensemble_hits,
     temperature_nll,
 )
+from ovcore._reference_screens import joint_errors_between, screen_pairs
 
 __all__ = [
     "angle_histogram",
@@ -29,8 +30,10 @@ __all__ = [
     "ensemble_predictions",
     "joint_agreement",
     "joint_errors",
+    "joint_errors_between",
     "pack_errors",
     "pair_ensemble_hits",
+    "screen_pairs",
     "temperature_nll",
 ]
 

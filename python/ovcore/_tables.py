@@ -97,7 +97,7 @@ def fill(counts: JointErrors, formula: Formula) -> Values:
     """:func:`per_pair` as numpy."""
     m = counts.n_models
     values = np.empty((m, m))
-    table_of = _tables(counts)
+    table_of = tables(counts)
     step = max(1, _SLAB // max(m, 1))
     with np.errstate(invalid="ignore"):
         for first in range(0, m, step):
@@ -112,7 +112,7 @@ def pair_slabs(counts: JointErrors, size: int = _SLAB) -> Iterator[tuple[slice, 
     For formulas that cost more than reading the counts.
     """
     m = counts.n_models
-    table_of = _tables(counts)
+    table_of = tables(counts)
     for a in range(m):
         for first in range(a, m, size):
             rows, cols = slice(a, a + 1), slice(first, min(first + size, m))
@@ -141,7 +141,7 @@ def replace_undefined(
         )
 
 
-def _tables(counts: JointErrors) -> Callable[[slice, slice], Table]:
+def tables(counts: JointErrors) -> Callable[[slice, slice], Table]:
     """Gives the tables of the pairs of some rows and columns; refuses counts of no sample."""
     if counts.n_samples == 0:
         raise ValueError("pairwise metrics of no samples are undefined")

@@ -1,8 +1,31 @@
 // The C++ interface of ovcore: kernels that count.
 //
-// Every kernel reads and writes arrays that its caller owns, allocates nothing and starts no
-// thread. It works on a range of the output, so a caller spreads one job over threads by handing
-// each thread its own ranges; calls on disjoint ranges never write the same memory.
+// What holds for all of them, unless a kernel says otherwise:
+//
+// Ownership. The caller owns every array, outputs and scratch too, and has allocated them. A
+// kernel allocates nothing, keeps no pointer when it returns, and takes at most 80 KiB of stack.
+// What it writes must not overlap anything else that it is given; inputs may overlap each other.
+// Scratch needs no first value and holds nothing of use afterwards.
+//
+// Threads. A kernel starts none and has no state but the choice of an instruction set. It works on
+// a range of the job and writes nothing else, so the caller spreads a job over threads by handing
+// out ranges that do not overlap, and scratch of its own to each thread. Where a kernel adds to
+// its output, calls that add to the same entries must not run at the same time.
+//
+// Memory. A matrix has rows of contiguous elements; rows lie any number of elements apart, in
+// inputs also none or a negative number. Pointers are aligned to their elements, and nothing more
+// is required. Nothing is read past the end of a view or vector. Padding that a matrix is said to
+// have is part of it: it is read, and may hold anything unless its content is told.
+//
+// Numbers. Counts are the same on every instruction set and for every division into ranges. They
+// are int64; classes are int32, so K < 2^31. The floating-point environment is the default one:
+// round to nearest, subnormal numbers kept (linking with -ffast-math may change that).
+//
+// Errors. Kernels check nothing and report nothing: sizes that do not fit, ranges that leave the
+// matrix, and classes or indices that are out of range are undefined behaviour. Any float is
+// defined input where no range is told: each kernel says what it makes of NaN and infinity. The
+// one exception is thrown where the instruction set is chosen, so a program calls
+// instruction_set() before it starts threads. Nothing here may be called before main().
 //
 // Axes are model (M), sample (N), class (K), dimension of features (D).
 #pragma once
@@ -13,7 +36,8 @@
 
 namespace ovcore {
 
-// Samples in one word of error bits, and words that a row of error bits is padded to (128 bytes).
+// Samples in one word of error bits, and words that ovcore's own rows of error bits are padded to a
+// multiple of (128 bytes). Kernels need no padding: a row is ceil(N / 64) words or more.
 inline constexpr std::int64_t samples_per_word = 64;
 inline constexpr std::int64_t row_padding_words = 16;
 
@@ -21,9 +45,10 @@ inline constexpr std::int64_t row_padding_words = 16;
 // differs from target[n]. On ties the lowest class wins; -0 and +0 are equal.
 //
 //   logits   (N, K), K >= 1
-//   target   (N,)
+//   target   (N,) any numbers but -1; one that is no class counts as missed
 //   samples  first is a multiple of 64; last is a multiple of 64 or N
-//   words    the model's row; words of the range are overwritten, bits past N are written as 0
+//   words    the model's row; words of the range are overwritten, bits past N are written as 0.
+//            Words past ceil(N / 64) are the caller's to clear
 //   preds    (N,) predicted class of each sample in the range, or nullptr
 //
 // Returns how many rows of the range have no prediction (a NaN among the logits, or -inf
@@ -38,21 +63,58 @@ std::int64_t pack_errors(MatrixView<const bfloat16> logits, const std::int64_t* 
                          Range samples, std::uint64_t* words, std::int32_t* preds);
 
 // Packs the errors of one model from its predictions: bit n % 64 of words[n / 64] is 1 where
-// preds[n] differs from target[n]. Ranges and words as above.
+// preds[n] differs from target[n]. Any numbers; ranges and words as above.
 void pack_errors(const std::int64_t* preds, const std::int64_t* target, Range samples,
                  std::uint64_t* words);
 
 // Counts joint errors: joint(i, j) = joint(j, i) = popcount(words row i AND words row j), for
 // i in rows, j in cols, i <= j.
 //
-//   words       (M, W) error bits, zero past the last sample; any W
+//   words       (M, W) error bits, zero past the last sample; any W, with 0 the counts are 0
 //   rows, cols  a block on or right of the diagonal: rows.first <= cols.first and
 //               rows.last <= cols.last
 //   joint       (M, M); the block and its mirror image are written
 //
-// Fastest where rows of words start at multiples of 64 bytes, and in blocks of about 192 x 192.
+// Blocks that share no pair i <= j may be counted at the same time. Of few pairs and many samples,
+// count slices of the words, each into a matrix of its own, and add those up. Fastest where rows of
+// words start at multiples of 64 bytes, and in blocks of about 192 x 192.
 void joint_errors(MatrixView<const std::uint64_t> words, Range rows, Range cols,
                   MatrixView<std::int64_t> joint);
+
+// Counts joint errors of one set of models with another: joint(i, j) = popcount(a row i AND b row
+// j), for all i and j. For parts of a matrix that is too large to be held.
+//
+//   a, b   (R, W) and (C, W) error bits, zero past the last sample; may be the same
+//   joint  (R, C), written
+//
+// Fastest as joint_errors is.
+void joint_errors_between(MatrixView<const std::uint64_t> a, MatrixView<const std::uint64_t> b,
+                          MatrixView<std::int64_t> joint);
+
+// Which pairs are worth a closer look. Of model a, partner b scores
+//
+//   sign * joint - beta[a] * x[b] - gamma[a] * y[b]
+//
+// in double, rounded after each operation, and passes where that is at least alpha[a] - slack. A
+// score that equals alpha[a], with slack only where x[b] is last_x[a], is a tie with the last
+// partner that a has kept: then b passes unless number[b] > last[a].
+struct PairScreen {
+  double sign, slack;                                   // 1 or -1; >= 0
+  const double *alpha, *beta, *gamma, *x, *y, *last_x;  // (M,)
+  const std::int64_t *number, *last;                    // (M,)
+};
+struct ScreenedPair {
+  std::int64_t first, second, joint;
+};
+
+// Lists the pairs i < j of a block where one model lets the other pass, or both do.
+//
+//   joint                 (R, C) joint errors of models first_row + i and first_col + j
+//   passed                room for R * C
+//
+// Returns how many were written.
+std::int64_t screen_pairs(MatrixView<const std::int64_t> joint, std::int64_t first_row,
+                          std::int64_t first_col, const PairScreen& screen, ScreenedPair* passed);
 
 // Words of one bit plane that lie together: 512 samples.
 inline constexpr std::int64_t plane_words = 8;
@@ -60,7 +122,7 @@ inline constexpr std::int64_t plane_words = 8;
 // Packs the classes of one model as bit planes: [block of 512 samples][plane][8 words], where bit
 // n % 64 of word n / 64 % 8 is that bit of classes[n].
 //
-//   classes   (N,), below 2^n_planes
+//   classes   (N,), below 2^n_planes; higher bits are lost
 //   n_planes  1 to 16
 //   samples   first is a multiple of 512; last is a multiple of 512 or N
 //   planes    the model's row, ceil(N / 512) * n_planes * 8 words; blocks of the range are
@@ -72,8 +134,11 @@ void pack_classes(const std::uint16_t* classes, std::int64_t n_planes, Range sam
 // the same class, for i in rows, j in cols, i <= j.
 //
 //   planes      (M, W) classes as bit planes
+//   n_samples   N
 //   rows, cols  as for joint_errors
 //   agreement   (M, M); the block and its mirror image are written
+//
+// Blocks and speed as for joint_errors.
 void joint_agreement(MatrixView<const std::uint64_t> planes, std::int64_t n_planes,
                      std::int64_t n_samples, Range rows, Range cols,
                      MatrixView<std::int64_t> agreement);
@@ -90,8 +155,10 @@ struct NllSums {
 // -inf at its target.
 //
 //   logits  (N, K), K >= 1
-//   target  (N,)
+//   target  (N,) in [0, K)
 //   beta    1 / temperature, positive
+//
+// Sums of ranges add up; rounding depends on the ranges and on the instruction set.
 NllSums temperature_nll(const LogitsView& logits, const std::int64_t* target, double beta,
                         Range samples);
 
@@ -107,15 +174,15 @@ struct ScoredModel {
 
 // Score of each sample's predicted class, 1 / (sum of exp((z - max) / T)).
 //
-//   preds       (N,) predictions; -1 gives NaN
+//   preds       (N,) what pack_errors predicts; -1 gives NaN
 //   confidence  (N,), written in the range
 void confidences(const LogitsView& logits, double temperature, const std::int32_t* preds,
                  Range samples, float* confidence);
 
 // Lists the classes that can win a sample: its target and every model's prediction.
 //
-//   preds    (M, N)
-//   target   (N,)
+//   preds    (M, N) what pack_errors predicts, none of them -1; also below
+//   target   (N,) in [0, K); also below
 //   all      whether samples on which all models agree are listed, too
 //   scratch  M + 1 integers
 //   sizes    (N,), written in the range: how many classes, 0 for samples that are not listed
@@ -136,7 +203,10 @@ struct CandidateLists {
 
 // Writes the lists of a range of samples s: classes, target and the first M columns of tops.
 //
-//   scratch  2 M + 2 integers
+//   samples    (S,) those of size > 0, ascending
+//   offsets    (S + 1,) 0, then the sums of their sizes
+//   scratch    2 M + 2 integers
+//   positions  (S,) where each sample's target is: CandidateLists::target
 void list_candidates(MatrixView<const std::int32_t> preds, const std::int64_t* target,
                      const std::int64_t* samples, const std::int64_t* offsets, Range listed,
                      std::int32_t* scratch, std::int32_t* classes, std::int32_t* positions,
@@ -147,8 +217,10 @@ inline constexpr std::int64_t caps_padding = 128;
 
 // Scores one model on a range of the listed samples: one column of each output.
 //
+//   lists    as list_candidates wrote them, of this range at least
 //   column   the model's
-//   caps     scratch, K + caps_padding floats: +inf for each class, then -inf; restored
+//   caps     scratch that does need its first value, K + caps_padding floats: +inf for each class,
+//            then -inf; restored
 //   scores   (U, P) of the listed classes
 //   outside  (S, P) largest score of the other classes, -inf where there is none
 //   mass     (S, P) what softmax divided by; 1 for logits
@@ -164,11 +236,12 @@ struct Candidates {
   MatrixView<const Score> scores, outside;
   MatrixView<const double> mass;
   std::int64_t n_models, n_classes;
-  const ScoredModel* models;  // (M,) what was scored, or nullptr where scores were given
+  const ScoredModel* models;  // (M,) what was scored, as it was; nullptr where scores were given
   Combine combine;
 };
 
-// What pairs' hits are counted in, for one block of pairs.
+// What pairs' hits are counted in. Each thread has a PairHits of its own, and matrices of its own
+// unless no other thread counts the same pairs.
 struct PairHits {
   MatrixView<std::int64_t> conversions, rescues;  // (M, M)
   std::int64_t unsettled = 0;  // pairs and samples that took more than a look at the candidates
@@ -180,7 +253,12 @@ struct PairHits {
 // predict the same class the ensemble does; else the largest sum of scores wins, formed in double;
 // the lowest class wins a tie, and where every sum is -inf nothing does.
 //
-//   counts   scratch, 2 * rows * (cols + 32) counters of the size of Score
+//   rows, cols  any block; of pairs i >= j in it nothing is written
+//   counts      scratch, 2 * rows * (cols + 32) counters of the size of Score, aligned to it; no
+//               count may pass 2^31 - 1 in one call
+//
+// Score is float or double. Fastest where rows of scores start at multiples of 64 bytes, in blocks
+// whose counts and whose samples' scores fit the second-level cache.
 template <class Score>
 void pair_ensemble_hits(const Candidates<Score>& candidates, Range rows, Range cols, Range listed,
                         void* counts, PairHits& hits);
@@ -191,8 +269,12 @@ void pair_ensemble_hits(const Candidates<Score>& candidates, Range rows, Range c
 //   running   (U,) sums of their scores in that order
 //   outside   (S,) sums of their outside scores
 //   right     (S,) 0 or 1: which of the two counts of a model a sample goes to
-//   scratch   K floats and K doubles
-//   hits      (2, P) for the two kinds of samples, as wide as scores
+//   scratch   K floats; where scores were given, none
+//   sums      scratch, K doubles; likewise
+//   hits      (2, P) for the two kinds of samples, as wide as scores and contiguous; each thread's
+//             own. Columns past M are added to, too, and mean nothing
+//
+// Score is float or double.
 template <class Score>
 void candidate_hits(const Candidates<Score>& candidates, const std::int64_t* members,
                     std::int64_t n_members, const double* running, const double* outside,
@@ -203,10 +285,11 @@ void candidate_hits(const Candidates<Score>& candidates, const std::int64_t* mem
 // score for Combine::max), formed in double in the order of models; the lowest class wins a tie;
 // what all models predict wins; -1 where every sum is -inf.
 //
-//   models    (M,)
+//   models    (M,), M >= 1
 //   weights   (M,) positive
-//   preds     (M, N) what the models predict
-//   scratch   K floats and K doubles
+//   preds     (M, N) what pack_errors predicts; -1 only where all models have none
+//   scratch   K floats
+//   sums      scratch, K doubles
 //   ensemble  (N,), written in the range
 void ensemble_predictions(const ScoredModel* models, const double* weights, Combine combine,
                           MatrixView<const std::int32_t> preds, Range samples, float* scratch,
@@ -226,6 +309,7 @@ struct AnglePair {
 //   confidence  (M, S) positive and finite, with the sign of the outcome: negative where the model
 //               is wrong; 0 where there is no sample. S is a multiple of angle_lanes
 //   pairs       those of the range are counted; runs of the same second model share its work
+//   n_bins      1 or more
 //   slopes      (n_bins - 1,) >= 0, ascending: tan(edge + pi/4) of the edges between bins
 //   histogram   one row a pair, 4 x n_bins: both right, only model 1, only model 2, both wrong;
 //               rows of the range's pairs, which must differ, are overwritten
@@ -242,7 +326,8 @@ void angle_histogram(MatrixView<const float> confidence, const AnglePair* pairs,
 //   features  (N, D), D >= 1; float64 only where out is
 //   pilot     (D,)
 //   out       (N, D), written in the columns
-//   sums      (D,), written in the columns
+//   sums      (D,), written in the columns; without rows 0. NaN and infinity go where arithmetic
+//             takes them
 //
 // Fastest where rows of out start at multiples of 64 bytes. There is no CUDA twin: libraries of
 // arrays on GPUs do this with operations of their own.
@@ -251,9 +336,9 @@ void center_rows(const LogitsView& features, const float* pilot, Range cols, Mat
 void center_rows(const LogitsView& features, const double* pilot, Range cols,
                  MatrixView<double> out, double* sums);
 
-// Name of the instruction set in use ("baseline", "avx2", "avx512"), chosen once, when first asked.
-// The environment variable OVCORE_ISA forces one; where this chip or build lacks it,
-// std::runtime_error says so.
+// Name of the instruction set in use ("baseline", "avx2", "avx512"), chosen once, when this or a
+// kernel is first called. The environment variable OVCORE_ISA forces one; where this chip or build
+// lacks it, std::runtime_error says so, from that call and from later ones.
 const char* instruction_set();
 
 }  // namespace ovcore

@@ -1,15 +1,4 @@
-"""How differently do the models of each pair err: every metric is arithmetic on joint errors.
-
-Notation, for models a (row) and b (column) on N samples: n11 both right, n10 only a right, n01
-only b right, n00 both wrong; p_a, p_b their accuracies. Functions of ``errors`` take
-:class:`~ovcore.ErrorBits` or :class:`~ovcore.JointErrors` of M models and return an (M, M) float64
-matrix in the library that the errors came from; ``prediction_diversity`` returns (M,). Where models
-lack samples, all of these are counted on the samples that both have; NaN where they share none.
-
-``joint_agreement``, ``label_disagreement``, ``same_wrong_answer`` and ``capa`` compare what was
-predicted, not only whether it was right, and so take predictions. For intervals and standard errors
-see :mod:`ovcore.intervals`; for groups of more than two, :mod:`ovcore.groups`.
-"""
+"""Metrics of joint errors: each a formula of the 2 x 2 table of a pair."""
 
 from __future__ import annotations
 
@@ -29,13 +18,11 @@ from ovcore._tables import (
     per_pair,
     replace_undefined,
 )
-from ovcore.agreement import capa, joint_agreement, label_disagreement, same_wrong_answer
 from ovcore.errors import ErrorBits, JointErrors
-from ovcore.significance import mcnemar
 
 __all__ = [
+    "FORMULAS",
     "accuracy_difference",
-    "capa",
     "dominance",
     "double_fault",
     "error_consistency",
@@ -43,14 +30,10 @@ __all__ = [
     "error_correlation",
     "error_covariance",
     "error_inconsistency",
-    "joint_agreement",
     "joint_errors",
-    "label_disagreement",
-    "mcnemar",
     "prediction_diversity",
     "q_statistic",
     "relative_inconsistency",
-    "same_wrong_answer",
 ]
 
 
