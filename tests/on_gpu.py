@@ -100,6 +100,12 @@ class OnGpu:
     def joint_errors(self, words: Any, *rest: Any, **options: Any) -> Any:
         return self._module.joint_errors(put(words), *rest, **options)
 
+    def joint_errors_between(self, words: Any, *rest: Any) -> Any:
+        return self._module.joint_errors_between(put(words), *rest)
+
+    def screen_pairs(self, words: Any, *rest: Any) -> Any:
+        return self._module.screen_pairs(put(words), *rest)
+
     def joint_agreement(self, preds: Any, *rest: Any) -> Any:
         return self._module.joint_agreement([put(row) for row in preds], *rest)
 

@@ -1,6 +1,7 @@
 // The module ovcore._cuda: arrays on NVIDIA GPUs and the kernels that read them there. It imports
 // where there is no driver, too; then devices() says what is missing.
 #include "cuda_ensembles.hpp"
+#include "cuda_screens.hpp"
 #include "device_job.hpp"
 #include "joint_method.hpp"
 
@@ -114,6 +115,7 @@ PYBIND11_MODULE(_cuda, module) {
              "Samples (M, M) for which both models of a pair predict the same class.");
   module.def("class_span", &class_span_binding, py::arg("preds"),
              "Lowest and highest class of all models.");
+  bind_cuda_screens(module);
   bind_cuda_ensembles(module);
   module.def(
       "measure", [](bool on) { Stopwatch::instance().turn(on); }, py::arg("on"),

@@ -8,6 +8,7 @@
 #include "arrays.hpp"
 #include "ovcore/kernels.hpp"
 #include "parallel.hpp"
+#include "screen.hpp"
 
 namespace ovcore::bindings {
 
@@ -49,10 +50,6 @@ class PairRectangle {
   std::int64_t side_ = 192, n_cols_;
 };
 
-inline Range range_of(const py::object& range) {
-  return {range.attr("start").cast<std::int64_t>(), range.attr("stop").cast<std::int64_t>()};
-}
-
 inline py::array_t<std::int64_t> joint_errors_between_binding(
     const py::array_t<std::uint64_t>& words, const py::object& rows, const py::object& cols,
     int workers, const Progress& progress) {
@@ -75,38 +72,6 @@ inline py::array_t<std::int64_t> joint_errors_between_binding(
                   });
   }
   return result;
-}
-
-// The fields of ovcore._screens.Screen, in order.
-inline PairScreen read_screen(const py::tuple& screen, std::int64_t n_models) {
-  require(screen.size() == 10, "a screen has ten fields");
-  const auto doubles = [&](std::size_t field) {
-    return vector<double>(typed<double>(screen[field]), n_models);
-  };
-  const auto integers = [&](std::size_t field) {
-    return vector<std::int64_t>(typed<std::int64_t>(screen[field]), n_models);
-  };
-  PairScreen found{};
-  found.sign = screen[0].cast<double>();
-  found.alpha = doubles(1), found.beta = doubles(2), found.gamma = doubles(3);
-  found.x = doubles(4), found.y = doubles(5);
-  found.slack = screen[6].cast<double>();
-  found.number = integers(7), found.last = integers(8);
-  found.last_x = doubles(9);
-  return found;
-}
-
-// The columns of a list of pairs, as three arrays.
-inline py::tuple columns_of(const std::vector<ScreenedPair>& pairs) {
-  py::array_t<std::int64_t> columns[3];
-  std::int64_t* to[3];
-  for (int c = 0; c < 3; ++c) {
-    columns[c] = py::array_t<std::int64_t>(static_cast<py::ssize_t>(pairs.size()));
-    to[c] = columns[c].mutable_data();
-  }
-  for (std::size_t p = 0; p < pairs.size(); ++p)
-    to[0][p] = pairs[p].first, to[1][p] = pairs[p].second, to[2][p] = pairs[p].joint;
-  return py::make_tuple(columns[0], columns[1], columns[2]);
 }
 
 inline py::tuple screen_pairs_binding(const py::array_t<std::uint64_t>& words,

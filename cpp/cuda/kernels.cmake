@@ -12,6 +12,7 @@ set(OVCORE_CUDA_SOURCES
   cpp/cuda/joint_errors_mma.cu
   cpp/cuda/pack_errors.cu
   cpp/cuda/pair_ensemble_hits.cu
+  cpp/cuda/screen_pairs.cu
   cpp/cuda/take_rows.cu
   cpp/cuda/temperature_nll.cu)
 set(OVCORE_CUDA_SOURCES_90A cpp/cuda/joint_errors_wgmma.cu)  # instructions of that chip alone

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from ovcore._arrays import Typed
 from ovcore._candidates import Candidates, Scored
+from ovcore._screens import Screen
 from ovcore._devices import Place
 
 class DeviceArray:
@@ -78,6 +79,12 @@ def pack_errors(
 def joint_errors(
     words: DeviceArray, workers: Any, progress: Any, method: str | None = None
 ) -> NDArray[np.int64]: ...
+def joint_errors_between(
+    words: DeviceArray, rows: range, cols: range, workers: Any, progress: Any
+) -> NDArray[np.int64]: ...
+def screen_pairs(
+    words: DeviceArray, rows: range, cols: range, screen: Screen, workers: Any, progress: Any
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]: ...
 def joint_agreement(
     preds: Sequence[DeviceArray], lowest: int, highest: int, workers: Any, progress: Any
 ) -> NDArray[np.int64]: ...

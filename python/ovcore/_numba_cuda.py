@@ -31,7 +31,9 @@ _COMPILED_ONLY = (
     "confidences",
     "ensemble_predictions",
     "joint_agreement",
+    "joint_errors_between",
     "pair_ensemble_hits",
+    "screen_pairs",
     "temperature_nll",
 )
 _SIMULATED = bool(cuda.config.ENABLE_CUDASIM)

@@ -61,6 +61,15 @@ cudaError_t choose_joint_method(MatrixView<const std::uint64_t> words, JointMeth
 cudaError_t joint_errors(MatrixView<const std::uint64_t> words, MatrixView<std::int64_t> joint,
                          JointMethod method, cudaStream_t stream);
 
+// Lists the pairs i < j of a block of joint errors that pass, in any order; n_passed (1,) how many.
+//
+//   joint                 (R, C) joint errors of models first_row + i and first_col + j
+//   screen                its vectors are device memory
+//   passed                room for R * C
+cudaError_t screen_pairs(MatrixView<const std::int64_t> joint, std::int64_t first_row,
+                         std::int64_t first_col, const PairScreen& screen, ScreenedPair* passed,
+                         unsigned long long* n_passed, cudaStream_t stream);
+
 // Lowest and highest of all models' classes: span (2,). Of no class: the highest and lowest int64.
 cudaError_t class_span(const IntegersView* classes, std::int64_t n_models, std::int64_t n_samples,
                        std::int64_t* span, cudaStream_t stream);

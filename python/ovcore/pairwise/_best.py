@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from ovcore._tables import Values
 
+_MANY = 4  # times k offers of one owner that are worth sorting
+
 
 class Best:
     """Models are known by their places, 0 to M - 1, in the order that blocks go through them.
@@ -27,41 +29,60 @@ class Best:
 
     def offer(
         self,
-        owners: NDArray[np.int64],  # (P,)
+        owners: NDArray[np.int64],  # (P,) fewer than 2^16 after the first
         partners: NDArray[np.int64],  # (P,) that the owners have not met
         keys: Values,  # (P,) less is better; NaN: no partner
         joint: NDArray[np.int64],  # (P,)
     ) -> None:
         """Keeps what is better than the last of its owner's; of equal keys, the lower number."""
-        last = self.keys[owners, -1]
-        better = np.flatnonzero(keys <= last)
-        ahead = self.number[partners[better]] < self.number[self.partners[owners[better], -1]]
-        better = better[(keys[better] < last[better]) | ahead]
-        order = np.lexsort((self.number[partners[better]], keys[better], owners[better]))
-        at = better[order]
-        owners, partners, keys, joint = owners[at], partners[at], keys[at], joint[at]
-        first = np.flatnonzero(np.diff(owners, prepend=-1))
-        n_offers = np.minimum(np.diff(first, append=len(owners)), self.keys.shape[1])
-        for turn in range(int(n_offers.max(initial=0))):  # one offer of each owner at a time
-            at = first[n_offers > turn] + turn
+        better = self._better(owners, partners, keys)
+        if len(better) == 0:
+            return
+        of = owners[better]
+        lowest = of.min()
+        order = np.argsort((of - lowest).astype(np.uint16), kind="stable")  # a radix sort
+        n_offers = np.bincount(of - lowest)
+        if n_offers.max() > _MANY * self.keys.shape[1]:  # most of them would come and go
+            order = np.lexsort((self.number[partners[better]], keys[better], of))
+        n_offers = n_offers[n_offers > 0]
+        first = np.cumsum(n_offers) - n_offers
+        turns = min(int(n_offers.max()), _MANY * self.keys.shape[1])
+        better = better[order]
+        for turn in range(turns):  # one offer of each owner at a time
+            at = better[first[n_offers > turn] + turn]
+            if turn > 0:
+                at = at[self._better(owners[at], partners[at], keys[at])]
             self._insert(owners[at], partners[at], keys[at], joint[at])
+
+    def _better(
+        self, owners: NDArray[np.int64], partners: NDArray[np.int64], keys: Values
+    ) -> NDArray[np.int64]:
+        """Which offers would be kept."""
+        last = self.keys[owners, -1]
+        found = np.flatnonzero(keys <= last)
+        ties = keys[found] == last[found]
+        if not ties.any():
+            return found
+        lower = self.number[partners[found]] < self.number[self.partners[owners[found], -1]]
+        return found[~ties | lower]
 
     def _insert(
         self,
-        owners: NDArray[np.int64],  # all different, as are the rows of what they keep
+        owners: NDArray[np.int64],  # all different
         partners: NDArray[np.int64],
-        keys: Values,
+        keys: Values,  # better than the last of the owner's
         joint: NDArray[np.int64],
     ) -> None:
-        kept = self.keys[owners], self.partners[owners], self.joint[owners]
-        stays = kept[0] < keys[:, None]
-        ties = np.nonzero(kept[0] == keys[:, None])
-        stays[ties] = self.number[kept[1][ties]] < self.number[partners[ties[0]]]
+        kept = self.keys[owners]
+        stays = kept < keys[:, None]
+        row, column = np.nonzero(kept == keys[:, None])
+        if len(row):
+            ahead = self.number[self.partners[owners[row], column]] < self.number[partners[row]]
+            stays[row, column] = ahead
         place = stays.sum(axis=1)
-        rows = np.flatnonzero(place < kept[0].shape[1])
-        for table, rows_of, new in zip(
-            (self.keys, self.partners, self.joint), kept, (keys, partners, joint), strict=True
-        ):
-            after = np.where(stays, rows_of, np.roll(rows_of, 1, axis=1))
-            after[rows, place[rows]] = new[rows]
+        for table, new in ((self.keys, keys), (self.partners, partners), (self.joint, joint)):
+            before = table[owners]
+            after = before.copy()
+            np.copyto(after[:, 1:], before[:, :-1], where=~stays[:, 1:])
+            after[np.arange(len(owners)), place] = new
             table[owners] = after
