@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt \
   $(shell find cpp python -name '*.[ch]pp' -o -name '*.cu*' -o -name '*.cmake' -o -name '*.py' \
     -o -path '*/study/templates/*' -o -path '*/study/facts/*')
-CPP := $$(find cpp -name '*.[ch]pp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+CPP := $$(find cpp examples -name '*.[ch]pp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 
 .PHONY: help study test bench gpu-check lint format clean
 

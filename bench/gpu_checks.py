@@ -30,6 +30,7 @@ from gpu_cases import (
 from ovcore import _bits
 from ovcore._arrays import Typed
 from ovcore._candidates import Candidates
+from ovcore._screens import Screen
 
 Check = Callable[[Setting], Iterator[Case]]
 METHODS = ("popcount", "mma", "wgmma")
@@ -118,6 +119,61 @@ def joint_errors(s: Setting, method: str | None) -> Iterator[Case]:
     if s.size == "full":
         ones = np.full((2, 1 << 25), ~np.uint64(0))
         yield Case("2^31 samples, all wrong", count(put(ones)), np.full((2, 2), 1 << 31))
+
+
+def joint_errors_between(s: Setting) -> Iterator[Case]:
+    shapes = s.pick([(70, 1), (300, 157), (9000, 16)], [(70, 1), (150, 17)], [(20, 3)])
+    for m, w in shapes:
+        words = s.rng.integers(0, 1 << 64, (m, w), np.uint64)
+        there = put_apart(words)
+        for rows, cols in _ranges(m):
+            found = s.cuda.joint_errors_between(there, rows, cols, WORKERS, None)
+            for oracle in s.oracles(len(rows) * len(cols) * w):
+                expected = oracle.joint_errors_between(words, rows, cols, WORKERS, None)
+                yield Case(f"{rows} and {cols} of {m} x {w} words", found, expected)
+
+
+def screen_pairs(s: Setting) -> Iterator[Case]:
+    shapes = s.pick([(70, 1), (300, 157), (9000, 16)], [(70, 1), (150, 17)], [(20, 3)])
+    for m, w in shapes:
+        words = s.rng.integers(0, 1 << 64, (m, w), np.uint64)
+        there = put_apart(words)
+        for slack in (0.0, 0.5):
+            screen = _screen(s, m, w, slack)
+            for rows, cols in _ranges(m):
+                found = s.cuda.screen_pairs(there, rows, cols, screen, WORKERS, None)
+                for oracle in s.oracles(len(rows) * len(cols) * w):
+                    expected = oracle.screen_pairs(words, rows, cols, screen, WORKERS, None)
+                    what = f"{rows} and {cols} of {m} x {w} words, slack {slack}"
+                    yield Case(what, _in_order(found), _in_order(expected))
+
+
+def _ranges(m: int) -> list[tuple[range, range]]:
+    every = range(m)
+    return [(every, every), (every[: m // 3], every[m // 3 :]), (every[3 : m // 2], every[5:9])]
+
+
+def _screen(s: Setting, m: int, w: int, slack: float) -> Screen:
+    """Halves and small numbers, so that ties are many; about one pair in ten passes."""
+    joint, x = 16 * w, s.rng.integers(0, 9, m) / 2
+    x[::13] = np.nan
+    return Screen(
+        sign=1.0,
+        alpha=joint + 1.3 * np.sqrt(joint) + s.rng.integers(-4, 5, m) / 2,
+        beta=s.rng.choice([0.0, 0.5, 1 / 3], m),
+        gamma=s.rng.choice([0.0, 0.1], m),
+        x=x,
+        y=s.rng.integers(0, 9, m) / 2,
+        slack=slack,
+        number=s.rng.permutation(m),
+        last=s.rng.integers(0, m, m),
+        last_x=s.rng.choice(x, m),
+    )
+
+
+def _in_order(found: Sequence[np.ndarray]) -> np.ndarray:
+    pairs = np.stack(found, axis=1)
+    return pairs[np.lexsort(pairs.T[::-1])]
 
 
 def joint_agreement(s: Setting) -> Iterator[Case]:
@@ -286,6 +342,8 @@ KERNELS: dict[str, Check] = {
     "pack_errors of predictions": pack_predictions,
     **{f"joint_errors, {name}": partial(joint_errors, method=name) for name in METHODS},
     "joint_errors, as chosen": partial(joint_errors, method=None),
+    "joint_errors_between": joint_errors_between,
+    "screen_pairs": screen_pairs,
     "class_span": class_span,
     "joint_agreement": joint_agreement,
     "temperature_nll": temperature_nll,

@@ -18,7 +18,12 @@ from ovcore import BackendUnavailableError, _dispatch
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
-KERNEL_TESTS = ("test_kernels", "test_ensemble_kernels", "test_angle_histogram")
+KERNEL_TESTS = (
+    "test_angle_histogram",
+    "test_ensemble_kernels",
+    "test_kernels",
+    "test_pair_screens",
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

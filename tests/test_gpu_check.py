@@ -88,6 +88,8 @@ BROKEN: dict[str, tuple[Callable[[Callable[..., Any]], Callable[..., Any]], str]
         lambda run: lambda *a, **k: one_more(run(*a, **k)),
         "joint_errors, popcount",
     ),
+    "joint_errors_between": (lambda run: lambda *a: one_more(run(*a)), "joint_errors_between"),
+    "screen_pairs": (lambda run: lambda *a: [c[:-1] for c in run(*a)], "screen_pairs"),
     "joint_agreement": (lambda run: lambda *a: one_more(run(*a)), "joint_agreement"),
     "class_span": (lambda run: lambda *a: tuple(one_more(run(*a)).tolist()), "class_span"),
     "temperature_nll": (lambda run: lambda *a: run(*a) * (1 + 1e-9), "temperature_nll"),

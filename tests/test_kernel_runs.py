@@ -13,7 +13,7 @@ import pytest
 HERE = Path(__file__).parent
 KERNELS = [
     HERE / f"test_{name}.py"
-    for name in ("kernels", "ensemble_kernels", "angle_histogram", "center_rows")
+    for name in ("kernels", "ensemble_kernels", "angle_histogram", "center_rows", "pair_screens")
 ]
 
 
