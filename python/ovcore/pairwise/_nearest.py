@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,18 +147,35 @@ def _screened(
     counts = counts.ordered(order)
     best = Best(order, k)
     asked = _Asked(counts, best, sign, screening)
-    blocks = list(_blocks.upper(_growing(counts.n_models)))
-    for done, (rows, cols) in enumerate(blocks):
-        first, second, joint = counts.backend.screen_pairs(
-            counts.words, rows, cols, asked.screen, counts.workers, None
-        )
+
+    def offer(
+        first: NDArray[np.int64], second: NDArray[np.int64], joint: NDArray[np.int64]
+    ) -> None:
         keys = sign * counts.values(formula, first, second, joint)
         best.offer(first, second, keys, joint)
         best.offer(second, first, keys, joint)
+
+    def settle(offered: tuple[range, range, Future[None]]) -> None:
+        rows, cols, done = offered
+        done.result()
         for models in {rows, cols}:
             asked.refresh(slice(models.start, models.stop))
-        if progress is not None:
-            progress(done + 1, len(blocks))
+
+    # One core sorts what passed while all count the next block, by bounds that are a block old.
+    blocks = list(_blocks.upper(_growing(counts.n_models)))
+    waiting: list[tuple[range, range, Future[None]]] = []
+    with ThreadPoolExecutor(1) as one_more:
+        for done, (rows, cols) in enumerate(blocks):
+            passed = counts.backend.screen_pairs(
+                counts.words, rows, cols, asked.screen, counts.workers, None
+            )
+            if waiting:
+                settle(waiting.pop())
+            waiting.append((rows, cols, one_more.submit(offer, *passed)))
+            if counts.workers == 1 or done + 1 == len(blocks):
+                settle(waiting.pop())
+            if progress is not None:
+                progress(done + 1, len(blocks))
     found, keys = np.empty_like(best.partners), np.empty_like(best.keys)
     found[order], keys[order] = best.number[best.partners], best.keys
     return found, keys
