@@ -22,8 +22,9 @@ from ovcore import (
     significance,
     store,
 )
-from ovcore._dispatch import BackendUnavailableError
+from ovcore._dispatch import BackendUnavailableError, limit_workers
 from ovcore.comparison import Comparison, compare
+from ovcore.counts import PairCounts
 from ovcore.errors import ErrorBits, JointErrors
 from ovcore.packing import pack_errors
 from ovcore.topk import TopK
@@ -33,12 +34,14 @@ __all__ = [
     "Comparison",
     "ErrorBits",
     "JointErrors",
+    "PairCounts",
     "TopK",
     "calibration",
     "compare",
     "ensembles",
     "groups",
     "intervals",
+    "limit_workers",
     "pack_errors",
     "pairwise",
     "representations",

@@ -67,3 +67,34 @@ def check_counts(
             )
     if wrong_shared is not None and (wrong_shared.diagonal() != wrong).any():
         raise ValueError("wrong_shared must have the models' own errors on its diagonal")
+
+
+def check_pairs(
+    joint: NDArray[np.int64],
+    n_samples: int,
+    agreement: NDArray[np.int64] | None,
+    conversions: NDArray[np.int64] | None,
+    rescues: NDArray[np.int64] | None,
+) -> None:
+    """Refuses counts of pairs that no samples with these joint errors could give."""
+    named = {"agreement": agreement, "conversions": conversions, "rescues": rescues}
+    given = {name: matrix for name, matrix in named.items() if matrix is not None}
+    for name, matrix in given.items():
+        check_type(matrix, len(joint), name)
+    if (conversions is None) != (rescues is None):
+        raise ValueError("conversions and rescues are given together or not at all")
+    wrong = joint.diagonal()
+    for row, n00 in enumerate(joint if given else ()):
+        n11 = n_samples - wrong[row] - wrong + n00
+        least_same = n11.copy()
+        least_same[row] = n_samples  # a model agrees with itself
+        limits = {
+            "agreement": (least_same, n11 + n00, "at least n11 and at most n11 + n00"),
+            "conversions": (0, n_samples - n11 - n00, "at most n10 + n01"),
+            "rescues": (0, n00, "at most n00"),
+        }
+        for name, matrix in given.items():
+            least, most, expected = limits[name]
+            values = matrix[row]
+            if (values != matrix[:, row]).any() or ((values < least) | (values > most)).any():
+                raise ValueError(f"{name} must be symmetric and count {expected} of every pair")

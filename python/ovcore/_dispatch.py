@@ -7,12 +7,14 @@ rung of the ladder that can run here is taken.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import operator
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -217,14 +219,39 @@ def _load(name: str) -> Backend:
     return cast(Backend, module)
 
 
+_limit: ContextVar[int] = ContextVar("ovcore_limit_of_workers", default=_MOST_WORKERS)
+
+
+@contextlib.contextmanager
+def limit_workers(workers: int) -> Iterator[None]:
+    """While it lasts, functions called in this thread use so many threads where none are asked for.
+
+    For programs that share out the cores themselves, such as schedulers that run several tasks at
+    once. What is passed as ``workers=`` is taken as it is.
+
+    Raises:
+        TypeError, ValueError: not an integer of at least 1.
+
+    >>> import ovcore as ov
+    >>> with ov.limit_workers(1):
+    ...     counts = ov.pairwise.joint_errors(ov.pack_errors([[0, 1]], [0, 0]))
+    """
+    token = _limit.set(count_workers(workers))
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
 def count_workers(workers: int | None) -> int:
-    """Threads to use: ``workers``, or all cores this process may run on."""
+    """Threads to use: ``workers``, or all cores this process may run on, within the limit."""
     if workers is None:
-        return (
+        cores = (
             len(os.sched_getaffinity(0))
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count() or 1
         )
+        return min(cores, _limit.get())
     try:
         count = operator.index(workers)
     except TypeError:

@@ -70,6 +70,17 @@ def read(
     return _read(arrays, labels, ignore_index, name)
 
 
+def size(
+    data: Array | TopK | Sequence[Array | TopK], target: Array, *, name: str
+) -> tuple[int, int]:
+    """How many models and samples there are; of samples there may be none."""
+    arrays = _split(_outputs_of(data), name)
+    n_samples, n_labels = _shape_of(arrays, name)[0], len(_read_target(target))
+    if n_samples != n_labels:
+        raise ValueError(f"{name} has {n_samples} samples but target has {n_labels}")
+    return len(arrays), n_samples
+
+
 def read_predictions(
     data: Array | TopK | Sequence[Array | TopK], *, name: str = "preds_or_logits"
 ) -> Logits | Preds:

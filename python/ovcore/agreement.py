@@ -72,8 +72,7 @@ def label_disagreement(
            [0.5, 0. ]])
     """
     agreement, inputs = _agreement_of(preds_or_logits, backend, workers)
-    n_samples = inputs.n_samples
-    return _arrays.in_library((n_samples - agreement) / n_samples, inputs.library)
+    return _arrays.in_library(share_of_different(agreement, inputs.n_samples), inputs.library)
 
 
 def same_wrong_answer(
@@ -105,13 +104,10 @@ def same_wrong_answer(
     np.float64(0.667)
     """
     inputs = _inputs.read(preds_or_logits, target, ignore_index=ignore_index)
-    errors, classes = _pack(inputs, backend, workers)
-    same = _joint_agreement(classes, inputs.library, backend, workers)
+    errors, classes = pack_with_classes(inputs, backend, workers)
+    same = count_agreement(classes, inputs.library, backend, workers)
     counts = JointErrors.from_errors(errors, backend=backend, workers=workers)
-    n_wrong = counts.n_wrong()
-    same -= counts.n_samples - n_wrong[:, None] - n_wrong + counts.joint  # less n11
-    with np.errstate(invalid="ignore"):
-        return _arrays.in_library(same / counts.joint, counts.library)
+    return _arrays.in_library(share_of_same_wrong(same, counts), counts.library)
 
 
 def capa(
@@ -169,16 +165,29 @@ def capa(
     return _arrays.in_library(kappa, inputs.library)
 
 
+def share_of_different(agreement: NDArray[np.int64], n_samples: int) -> Values:
+    """(M, M) label disagreement of counted agreement."""
+    return (n_samples - agreement) / n_samples
+
+
+def share_of_same_wrong(agreement: NDArray[np.int64], counts: JointErrors) -> Values:
+    """(M, M) same wrong answers of counted agreement, on the samples of the joint errors."""
+    n_wrong = counts.n_wrong()
+    n11 = counts.n_samples - n_wrong[:, None] - n_wrong + counts.joint
+    with np.errstate(invalid="ignore"):
+        return (agreement - n11) / counts.joint
+
+
 def _agreement_of(
     preds_or_logits: Array | TopK | Sequence[Array | TopK], backend: str | None, workers: int | None
 ) -> tuple[NDArray[np.int64], Logits | Preds]:
     """(M, M) agreement of what was given, and the checked inputs."""
     inputs = _inputs.read_predictions(preds_or_logits)
-    classes = _pack(inputs, backend, workers)[1]
-    return _joint_agreement(classes, inputs.library, backend, workers), inputs
+    classes = pack_with_classes(inputs, backend, workers)[1]
+    return count_agreement(classes, inputs.library, backend, workers), inputs
 
 
-def _pack(
+def pack_with_classes(
     inputs: Logits | Preds, backend: str | None, workers: int | None
 ) -> tuple[ErrorBits, Sequence[NDArray[np.integer] | DeviceArray]]:
     """Error bits, and what M models predict on the samples that are not ignored."""
@@ -195,12 +204,13 @@ def _pack(
     return errors, [_arrays.take(row, keep) for row in preds]
 
 
-def _joint_agreement(
+def count_agreement(
     classes: Sequence[NDArray[np.integer] | DeviceArray],
     library: str,
     backend: str | None,
     workers: int | None,
 ) -> NDArray[np.int64]:
+    """(M, M) samples for which the classes (N,) of two of M models are the same."""
     kernel = _dispatch.choose(backend, library).joint_agreement
     threads = _dispatch.count_workers(workers)
     lowest, highest = _arrays.span(classes)
@@ -255,7 +265,7 @@ def _overlap_of_classes(inputs: Preds, options: NDArray[np.int64]) -> tuple[Valu
     for m, classes in enumerate(inputs.models):
         _refuse_other_classes(classes, options, f"probs[{m}]")
     right = [np.count_nonzero(classes == inputs.target) for classes in inputs.models]
-    agreement = _joint_agreement(inputs.models, inputs.library, None, None)
+    agreement = count_agreement(inputs.models, inputs.library, None, None)
     return agreement / inputs.n_samples, np.array(right) / inputs.n_samples
 
 

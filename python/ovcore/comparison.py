@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ovcore import _arrays, _inputs, calibration, ensembles, pairwise
 from ovcore._arrays import Array
 from ovcore.ensembles import PairEnsembles
-from ovcore.errors import ErrorBits, JointErrors
+from ovcore.errors import JointErrors
 from ovcore.packing import pack
 from ovcore.store import Store
 from ovcore.topk import TopK
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["Comparison", "compare"]
+
+FITTED_ON_THE_SAME = (
+    "temperatures are fitted on the samples they are reported on; pass "
+    "calibration_split=(logits, target) of other samples, or temperature=1.0"
+)
+NOT_TO_FIT_ON = (
+    "stored top-k outputs do not carry all confidences, which temperatures are fitted on: "
+    "pass temperature=1.0"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +60,47 @@ class Comparison:
     error_correlation: Array
     ensembles: PairEnsembles | None
     errors: JointErrors
+
+    @classmethod
+    def from_counts(
+        cls,
+        errors: JointErrors,
+        *,
+        models: Sequence[str] | None = None,
+        base: str | int | None = None,
+        temperature: Array | None = None,
+        ensembles: PairEnsembles | None = None,
+    ) -> Comparison:
+        """What :func:`compare` makes of counts, which may be merged from many places.
+
+        Args:
+            errors: joint errors of M models.
+            models: as are those below, see :func:`compare`.
+            base: see there.
+            temperature: (M,) of the models in their ensembles.
+            ensembles: of all pairs of the same models on the same samples.
+
+        Raises:
+            TypeError, ValueError: names that are not M distinct strings; an unknown base.
+
+        >>> import numpy as np, ovcore as ov
+        >>> errors = ov.pack_errors(np.array([[0, 1, 0], [1, 1, 0]]), np.array([0, 1, 1]))
+        >>> counts = ov.JointErrors.from_errors(errors)
+        >>> ov.Comparison.from_counts(counts, models=["a", "b"], base="b")
+        Comparison(2 models x 3 samples, base 'b')
+        """
+        names, base_name = read_names(models, base, errors.n_models)
+        return cls(
+            models=names,
+            base=base_name,
+            accuracy=errors.accuracy(),
+            temperature=temperature,
+            error_inconsistency=pairwise.error_inconsistency(errors),
+            error_consistency=pairwise.error_consistency(errors),
+            error_correlation=pairwise.error_correlation(errors),
+            ensembles=ensembles,
+            errors=errors,
+        )
 
     @property
     def n_samples(self) -> int:
@@ -206,43 +256,28 @@ def compare(
         models = logits.names if models is None else models
         target = logits.target if target is None else target
         if isinstance(temperature, str) and temperature == "stored":
-            temperature = _stored_temperatures(logits)
+            temperature = stored_temperatures(logits)
         logits = logits.outputs()
     if target is None:
         raise TypeError("target is missing: only a store has labels of its own")
     inputs = _inputs.read(logits, target, name="logits")
     stored = isinstance(inputs, _inputs.Preds) and _inputs.are_stored(logits)
     n_models = len(inputs.models)
-    names = tuple(models) if models is not None else tuple(f"model {m}" for m in range(n_models))
-    if isinstance(models, str) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"models must be a sequence of names, got {models!r}")
-    if len(names) != n_models:
-        raise ValueError(f"models has {len(names)} names but logits has {n_models} models")
-    if len(set(names)) != n_models:
-        raise ValueError("models has names that repeat")
-    base_name = names[0] if base is None else names[_position(names, base)]
-
+    names, base_name = read_names(models, base, n_models)
     if isinstance(inputs, _inputs.Preds) and not stored:
-        return _compare_errors(pack(inputs), names, base_name)
+        counts = JointErrors.from_errors(pack(inputs))
+        return Comparison.from_counts(counts, models=names, base=base_name)
     if isinstance(temperature, str):
         if temperature != "fit":
             raise ValueError(
                 f"temperature must be 'fit', 'stored' (of a store) or numbers, got {temperature!r}"
             )
         if stored:
-            raise ValueError(
-                "stored top-k outputs do not carry all confidences, which temperatures are fitted "
-                "on: pass temperature=1.0"
-            )
+            raise ValueError(NOT_TO_FIT_ON)
         assert isinstance(inputs, _inputs.Logits)
         split = _checked_split(calibration_split, inputs, names) or (logits, target)
         if split[0] is logits:
-            warnings.warn(
-                "temperatures are fitted on the samples they are reported on; pass "
-                "calibration_split=(logits, target) of other samples, or temperature=1.0",
-                UserWarning,
-                stacklevel=2,
-            )
+            warnings.warn(FITTED_ON_THE_SAME, UserWarning, stacklevel=2)
         fitted = calibration.fit_temperature(*split).temperature
         temperatures = _arrays.in_library(_arrays.as_numpy(fitted), inputs.library)
     elif calibration_split is not None:
@@ -251,31 +286,27 @@ def compare(
         values = _inputs.read_temperature(temperature, n_models)
         temperatures = _arrays.in_library(values, inputs.library)
     pairs = ensembles.pairs(logits, target, temperature=temperatures)
-    return _compare_errors(pairs.errors, names, base_name, temperatures, pairs)
-
-
-def _compare_errors(
-    errors: ErrorBits | JointErrors,
-    names: tuple[str, ...],
-    base: str,
-    temperature: Array | None = None,
-    pairs: PairEnsembles | None = None,
-) -> Comparison:
-    counts = JointErrors.from_errors(errors) if isinstance(errors, ErrorBits) else errors
-    return Comparison(
-        models=names,
-        base=base,
-        accuracy=counts.accuracy(),
-        temperature=temperature,
-        error_inconsistency=pairwise.error_inconsistency(counts),
-        error_consistency=pairwise.error_consistency(counts),
-        error_correlation=pairwise.error_correlation(counts),
-        ensembles=pairs,
-        errors=counts,
+    return Comparison.from_counts(
+        pairs.errors, models=names, base=base_name, temperature=temperatures, ensembles=pairs
     )
 
 
-def _stored_temperatures(store: Store) -> list[float]:
+def read_names(
+    models: Sequence[str] | None, base: str | int | None, n_models: int
+) -> tuple[tuple[str, ...], str]:
+    """The models' names and the base's, checked, as :func:`compare` takes them."""
+    names = tuple(models) if models is not None else tuple(f"model {m}" for m in range(n_models))
+    if isinstance(models, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"models must be a sequence of names, got {models!r}")
+    if len(names) != n_models:
+        raise ValueError(f"models has {len(names)} names but logits has {n_models} models")
+    if len(set(names)) != n_models:
+        raise ValueError("models has names that repeat")
+    return names, names[0] if base is None else names[_position(names, base)]
+
+
+def stored_temperatures(store: Store) -> list[float]:
+    """Temperatures of the store's cards; refuses a store that lacks some."""
     found = [card.temperature for card in store.models]
     lacking = [card.name for card in store.models if card.temperature is None]
     if lacking:
@@ -295,11 +326,7 @@ def _checked_split(
     if split is None:
         return None
     if isinstance(split, Store):
-        lacking = [name for name in names if name not in split.names]
-        if lacking:
-            raise ValueError(
-                f"the store at {split.path} has no model {lacking[0]!r} to fit a temperature of"
-            )
+        split = same_models(split, names)
         split = ([split.logits(name) for name in names], split.target)
     if not isinstance(split, tuple | list) or len(split) != 2:
         raise TypeError("calibration_split must be a pair (logits, target) or a store")
@@ -311,6 +338,16 @@ def _checked_split(
         if theirs != ours:
             raise ValueError(f"calibration_split has {theirs} {what} but logits has {ours}")
     return split[0], split[1]
+
+
+def same_models(split: Store, names: Sequence[str]) -> Store:
+    """The models called so in a store of other samples."""
+    lacking = [name for name in names if name not in split.names]
+    if lacking:
+        raise ValueError(
+            f"the store at {split.path} has no model {lacking[0]!r} to fit a temperature of"
+        )
+    return split.select(names)
 
 
 def _position(names: Sequence[str], wanted: str | int) -> int:

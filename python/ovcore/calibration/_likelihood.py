@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ovcore import _arrays, _dispatch, _inputs, _progress
+from ovcore import _arrays, _inputs
 from ovcore._arrays import Array, Typed
 from ovcore._inputs import Logits
+from ovcore.calibration import _sums
 
-__all__ = ["brier_score", "negative_log_likelihood"]
+__all__ = ["add_nll_sums", "brier_score", "negative_log_likelihood", "nll_sums"]
 
 _BLOCK_BYTES = 1 << 26  # float64 copies are made of one block of samples at a time
 
@@ -95,24 +96,95 @@ def read(
     return inputs, _inputs.read_temperature(temperature, len(inputs.models))
 
 
+def nll_sums(
+    logits: Array | Sequence[Array],  # (M, N, K) floating, or a sequence of M arrays (N, K)
+    target: Array,  # (N,) integer
+    *,
+    temperature: float | Sequence[float] | Array = 1.0,  # scalar or (M,)
+    every: int = 1,
+) -> NDArray[np.float64]:
+    """What temperatures are fitted by: (B, M, 3) sums over blocks of 16,384 samples, the last less.
+
+    Of logsumexp(b z) - b z_target, b = 1 / T, in nats, and of its first two derivatives in b.
+    Blocks begin at sample 0, so that of samples divided at multiples of 16,384 each part has the
+    blocks of the whole, to the bit: in host memory whatever the number of threads, on processors
+    of one instruction set. :func:`add_nll_sums` adds blocks, :func:`fit_from_nll_sums` fits.
+
+    Args:
+        logits: as in :func:`ovcore.pack_errors`. -inf is allowed outside the target class.
+        target: (N,) integer classes.
+        temperature: positive, one for all models or one each.
+        every: sums over every so manyth sample of a block, from its first on.
+
+    Raises:
+        ValueError: as :func:`fit_temperature`; a temperature that is not positive and finite.
+
+    >>> import numpy as np
+    >>> logits = np.log([[[.8, .2], [.5, .5]]])
+    >>> nll_sums(logits, np.array([0, 1]))[0, 0, 0].round(4)  # -log(.8 * .5)
+    np.float64(0.9163)
+    """
+    inputs, temperatures = read(logits, target, temperature)
+    step = _inputs.at_least_one(every, "every")
+    sums = _sums.of_blocks(inputs, temperatures, every=step)
+    _refuse_not_finite(inputs, sums.sum(axis=0), FINITE_LIKELIHOOD)
+    return sums
+
+
+def add_nll_sums(
+    sums: NDArray[np.float64],  # (B, M, 3)
+) -> NDArray[np.float64]:
+    """Adds :func:`nll_sums` of blocks in their order: (M, 3), in which rounding is always the same.
+
+    Eight at a time, then eight of those, and so on. So parts of 8, 64, 512, ... blocks, counted
+    from block 0, can be added first, and then what comes of them: the sum is the same to the bit.
+
+    Raises:
+        ValueError: a shape other than (B, M, 3), or no block.
+
+    >>> import numpy as np
+    >>> blocks = np.random.default_rng(0).standard_normal((20, 1, 3))
+    >>> parts = [add_nll_sums(blocks[first : first + 8]) for first in (0, 8, 16)]
+    >>> np.array_equal(add_nll_sums(np.stack(parts)), add_nll_sums(blocks))
+    True
+    """
+    given = np.asarray(sums, np.float64)
+    if given.ndim != 3 or given.shape[2] != 3 or len(given) == 0:
+        raise ValueError(f"sums must be (B, M, 3) of at least one block, got {given.shape}")
+    return _sums.add(given)
+
+
 def mean_nll(
-    inputs: Logits, temperature: NDArray[np.float64], *, lack: Lack | None = None
+    inputs: Logits,
+    temperature: NDArray[np.float64],
+    *,
+    lack: Lack | None = None,
+    every: int = 1,
 ) -> NDArray[np.float64]:  # (M, 3)
     """Mean NLL of softmax(z / T), and its first two derivatives in 1 / T.
 
-    Refuses samples without a likelihood, or without what ``lack`` tells of. They are looked for
-    only where a mean is not finite: one such sample makes it so.
+    Over every so manyth sample. Refuses samples without a likelihood, or without what ``lack``
+    tells of. They are looked for only where a mean is not finite: one such sample makes it so.
     """
-    beta = 1 / np.maximum(temperature, np.finfo(np.float64).tiny)  # finite
-    kernel = _dispatch.choose(None, inputs.library).temperature_nll
-    with _progress.bar("likelihood") as progress:
-        workers = _dispatch.count_workers(None)
-        sums = kernel(inputs.models, inputs.labels, beta, workers, progress)
-    for m in np.flatnonzero(~np.isfinite(sums).all(axis=1)):
-        refuse(inputs.models[m], int(m), inputs.target, lack or LIKELIHOOD)
+    on_gpu = _arrays.is_on_gpu(inputs.models[0].values)
+    size = inputs.n_samples if on_gpu else _sums.BLOCK  # a GPU waits for each call's sums
+    sums = _sums.add(_sums.of_blocks(inputs, temperature, every=every, size=size))
+    for m in _refuse_not_finite(inputs, sums, lack or LIKELIHOOD):
         if not np.isfinite(sums[m, 0]):
             sums[m, 0] = np.inf
-    return sums / inputs.n_samples
+    return sums / len(range(0, inputs.n_samples, every))
+
+
+def _refuse_not_finite(
+    inputs: Logits,
+    sums: NDArray[np.float64],  # (M, 3)
+    lack: Lack,
+) -> NDArray[np.int64]:
+    """Models whose sums are not finite though their samples lack nothing."""
+    models = np.flatnonzero(~np.isfinite(sums).all(axis=1))
+    for m in models:
+        refuse(inputs.models[m], int(m), inputs.target, lack)
+    return models
 
 
 def probabilities(

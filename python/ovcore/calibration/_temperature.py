@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovcore import _arrays, _inputs
 from ovcore._arrays import Array
-from ovcore._inputs import Logits
 from ovcore.calibration import _likelihood
 from ovcore.calibration._search import fit_on_grid
 
-__all__ = ["TemperatureFit", "fit_temperature"]
+__all__ = ["TemperatureFit", "fit_from_nll_sums", "fit_temperature"]
+
+Means: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.float64], int], NDArray[np.float64]]
+"""Of A models (their numbers, temperatures), over every so manyth sample: (A, 3) means."""
 
 _LOWEST, _HIGHEST = 1e-3, 1e3
 _METHODS = ("nll", "grid", "ece_sweep")
@@ -85,43 +88,94 @@ def fit_temperature(
     if method == "nll" and grid is not None:
         raise ValueError("grid is for method='grid' or 'ece_sweep': got both it and 'nll'")
     inputs, _ = _likelihood.read(logits, target)
-    found = _fit(inputs) if method == "nll" else fit_on_grid(inputs, grid, method)
-    temperature, nll, status = found
-    return TemperatureFit(
-        _arrays.in_library(temperature, inputs.library),
-        _arrays.in_library(nll, inputs.library),
-        status,
-    )
+    if method != "nll":
+        temperature, nll, status = fit_on_grid(inputs, grid, method)
+        return _in_library(TemperatureFit(temperature, nll, status), inputs.library)
+
+    def means(
+        which: NDArray[np.int64], temperature: NDArray[np.float64], every: int
+    ) -> NDArray[np.float64]:
+        some = inputs._replace(models=[inputs.models[m] for m in which])
+        lack = _likelihood.FINITE_LIKELIHOOD
+        return _likelihood.mean_nll(some, temperature, lack=lack, every=every)
+
+    return _in_library(_fit(means, len(inputs.models), inputs.n_samples), inputs.library)
 
 
-def _fit(inputs: Logits) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[str, ...]]:
-    few = inputs.n_samples < _FEWEST
-    start = np.zeros(len(inputs.models))
+def fit_from_nll_sums(
+    sums: Callable[[NDArray[np.int64], NDArray[np.float64], int], NDArray[np.float64]],
+    n_models: int,
+    n_samples: int,
+) -> TemperatureFit:
+    """:func:`fit_temperature` of logits that are somewhere else, such as on other machines.
+
+    To the bit what it finds in host memory, where the sums are those of all samples' blocks, see
+    :func:`add_nll_sums`.
+
+    Args:
+        sums: called as ``sums(models, temperature, every)`` with (A,) int64 numbers of models,
+            which may repeat, (A,) float64 temperatures, and how many samples one is taken of;
+            returns (A, 3) float64 :func:`nll_sums` at these, of all blocks, added.
+        n_models: M.
+        n_samples: N, of all parts together.
+
+    Raises:
+        ValueError: no models or samples; sums of another shape, or that are not finite; and what
+            ``sums`` raises.
+
+    >>> import numpy as np
+    >>> from ovcore.calibration import add_nll_sums, nll_sums
+    >>> logits, target = np.log([[[.99, .01]] * 4]), np.array([0, 0, 0, 1])
+    >>> def sums(models, temperature, every):
+    ...     return add_nll_sums(
+    ...         nll_sums(logits[models], target, temperature=temperature, every=every)
+    ...     )
+    >>> fit_from_nll_sums(sums, 1, 4).temperature.round(4)
+    array([4.1827])
+    """
+    n_models = _inputs.at_least_one(n_models, "n_models")
+    n_samples = _inputs.at_least_one(n_samples, "n_samples")
+
+    def means(
+        which: NDArray[np.int64], temperature: NDArray[np.float64], every: int
+    ) -> NDArray[np.float64]:
+        found = np.asarray(sums(which, temperature, every), np.float64)
+        if found.shape != (len(which), 3):
+            raise ValueError(f"sums of {len(which)} models must be (A, 3), got {found.shape}")
+        if not np.isfinite(found).all():
+            m = which[(~np.isfinite(found)).any(axis=1).argmax()]
+            raise ValueError(f"the sums of model {m} are not finite")
+        return found / len(range(0, n_samples, every))
+
+    return _fit(means, n_models, n_samples)
+
+
+def _in_library(fit: TemperatureFit, library: str) -> TemperatureFit:
+    temperature, nll = (_arrays.in_library(v, library) for v in (fit.temperature, fit.nll))
+    return TemperatureFit(temperature, nll, fit.status)
+
+
+def _fit(means: Means, n_models: int, n_samples: int) -> TemperatureFit:
+    few = n_samples < _FEWEST
+    start = np.zeros(n_models)
     if not few:
         with contextlib.suppress(ValueError):  # said again, of all samples, below
-            start = _Search(_every(inputs, _EVERY), start, error=_ROUGH).run()
-    search = _Search(inputs, start)
+            start = _Search(means, start, every=_EVERY, error=_ROUGH).run()
+    search = _Search(means, start)
     x = search.run(look_at_ends=few)
     temperature = np.select([x == _HOTTEST, x == _COLDEST], [_HIGHEST, _LOWEST], np.exp(-x))
-    return temperature, search.nll, tuple(search.status)
-
-
-def _every(inputs: Logits, step: int) -> Logits:
-    """Every so manyth sample; logits are not copied."""
-    models = [model._replace(values=model.values[::step]) for model in inputs.models]
-    target = inputs.target[::step].copy()
-    labels = _arrays.beside(target, inputs.library)
-    return inputs._replace(models=models, target=target, labels=labels, n_samples=len(target))
+    return TemperatureFit(temperature, search.nll, tuple(search.status))
 
 
 class _Search:
     """Roots of the slopes of all models in x = log beta: Newton's method in a bracket."""
 
     def __init__(
-        self, inputs: Logits, start: NDArray[np.float64], *, error: float = _ERROR
+        self, means: Means, start: NDArray[np.float64], *, every: int = 1, error: float = _ERROR
     ) -> None:
         n_models = len(start)
-        self._inputs = inputs
+        self._means = means
+        self._every = every
         self._error = error
         self._x = start.copy()
         self._low = np.full(n_models, -np.inf)  # where the likelihood is known to fall with x
@@ -150,10 +204,8 @@ class _Search:
 
     def _sums(self, which: NDArray[np.int64], x: NDArray[np.float64]) -> NDArray[np.float64]:
         """(A, 3): mean NLL of some models and its first two derivatives in x, less the first."""
-        some = self._inputs._replace(models=[self._inputs.models[m] for m in which])
-        lack = _likelihood.FINITE_LIKELIHOOD
         beta = np.exp(x)[:, None]
-        return _likelihood.mean_nll(some, np.exp(-x), lack=lack) * beta ** [0, 1, 2]
+        return self._means(which, np.exp(-x), self._every) * beta ** [0, 1, 2]
 
     def _step(self) -> bool:
         """One pass over the logits of the models that are not settled; whether there are any."""

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ovcore as ov
+from ovcore.commands import clusters
 from ovcore.commands.study import positive
 from ovcore.store import Store
 
@@ -81,6 +82,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--csv", metavar="FILE", help="write every metric of every pair; - for stdout"
     )
+    parser.add_argument(
+        "--dask", nargs="?", const=clusters.LOCAL, metavar="ADDRESS",
+        help="count on the Dask cluster whose scheduler is there, as in tcp://host:8786; its "
+        "workers must find STORE at the same path. Without an address: on processes of this "
+        "machine, one for each core. The results are the same",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -101,12 +108,11 @@ def run(options: argparse.Namespace) -> int:
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that one is said above; NaN is shown as such
-        result = ov.compare(
-            store,
-            base=base,
-            temperature=temperature,
-            calibration_split=None if options.calibration is None else Store(options.calibration),
-        )
+        split = None if options.calibration is None else Store(options.calibration)
+        how: dict[str, Any] = {
+            "base": base, "temperature": temperature, "calibration_split": split
+        }  # fmt: skip
+        result = ov.compare(store, **how) if options.dask is None else _far(options, store, how)
         matrices = _matrices(result)
     lacking = [name for name in options.metric or () if name not in matrices]
     if lacking:
@@ -124,6 +130,15 @@ def run(options: argparse.Namespace) -> int:
     if "-" not in (options.json, options.csv):
         print(_text(options, result, matrices))
     return 0
+
+
+def _far(options: argparse.Namespace, store: Store, how: dict[str, Any]) -> ov.Comparison:
+    """:func:`ovcore.compare` on a cluster."""
+    options.extra = "dask"  # what to install where it is missing
+    with clusters.connected(options.dask) as client:
+        from ovcore.adapters import dask
+
+        return dask.compare(store, client=client, **how)
 
 
 def _temperature(options: argparse.Namespace, store: Store) -> str | float:

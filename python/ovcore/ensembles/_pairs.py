@@ -157,6 +157,12 @@ def pairs(
     (np.int64(1), np.float64(0.5))
     """
     models, _ = _scored.read(logits, target, temperature, combine)
+    result, unsettled = count_pairs(models)
+    return (result, _stats(models, unsettled)) if return_stats else result
+
+
+def count_pairs(models: Ensembled) -> tuple[PairEnsembles, NDArray[np.int64]]:
+    """:func:`pairs` of checked models; and how many pair-samples stages left open, (2,)."""
     errors = JointErrors.from_errors(models.errors)
     n_models = models.n_models
     backend, workers = _dispatch.choose(None, models.library), _dispatch.count_workers(None)
@@ -170,14 +176,23 @@ def pairs(
             )
         counts += more
         unsettled += open_
-    right = models.n_samples - errors.n_wrong()
+    return of_counts(errors, *counts), unsettled
+
+
+def of_counts(
+    errors: JointErrors, conversions: NDArray[np.int64], rescues: NDArray[np.int64]
+) -> PairEnsembles:
+    """Hands counts over in the caller's library: what models get right together is a hit, too."""
+    right = errors.n_samples - errors.n_wrong()
     both_right = right[:, None] - errors.n_wrong() + errors.joint
-    hits, conversions, rescues = (
-        _arrays.in_library(values, models.library)
-        for values in (both_right + counts.sum(axis=0), *counts)
+    hits = both_right + conversions + rescues
+    library = errors.library
+    return PairEnsembles(
+        hits=_arrays.in_library(hits, library),
+        conversions=_arrays.in_library(conversions, library),
+        rescues=_arrays.in_library(rescues, library),
+        errors=errors,
     )
-    result = PairEnsembles(hits, conversions, rescues, errors)
-    return (result, _stats(models, unsettled)) if return_stats else result
 
 
 def _blocks(models: Ensembled) -> Iterator[slice]:

@@ -155,13 +155,16 @@ class Store:
             "select() the others"
         )
 
-    def select(self, models: Sequence[str] | None = None, samples: Array | None = None) -> Store:
+    def select(
+        self, models: Sequence[str] | None = None, samples: Array | slice | None = None
+    ) -> Store:
         """A view of some models, or of some samples.
 
         Args:
             models: their names, in the order wanted.
-            samples: (N,) truth values or indices of samples. Of samples in one run the arrays stay
-                views of the files; otherwise they are copies, made when asked for.
+            samples: (N,) truth values or indices of samples, or a slice of step 1, which costs no
+                more than what it cuts out. Of samples in one run the arrays stay views of the
+                files; otherwise they are copies, made when asked for.
 
         Raises:
             KeyError: there is no such model.
@@ -175,19 +178,31 @@ class Store:
             if len({entry.card.name for entry in entries}) != len(entries):
                 raise ValueError("models has names that repeat")
             manifest = replace(manifest, entries=entries)
-        if samples is not None:
+        if isinstance(samples, slice):
+            run = _run(samples, self.n_samples)
+            if rows is None:
+                rows = run
+            elif isinstance(rows, slice):
+                rows = slice(rows.start + run.start, rows.start + run.stop)
+            else:
+                rows = _as_run(rows[run])
+            ids = self.sample_ids and self.sample_ids[run]
+            manifest = self._cut(manifest, run, ids)
+        elif samples is not None:
             wanted = _indices(samples, self.n_samples)
             some = np.arange(self.n_samples)[wanted]
             if rows is not None:
                 some = np.arange(len(self._all_rows()))[rows][some]
             rows = _as_run(some)
-            manifest = replace(
-                manifest,
-                target=self.target[wanted],
-                sample_ids=self.sample_ids and [self.sample_ids[i] for i in wanted],
-                columns={name: values[wanted] for name, values in self.columns.items()},
-            )
+            ids = self.sample_ids and [self.sample_ids[i] for i in wanted]
+            manifest = self._cut(manifest, wanted, ids)
         return self._view(manifest, rows)
+
+    def _cut(
+        self, manifest: Manifest, rows: NDArray[np.int64] | slice, sample_ids: list[str] | None
+    ) -> Manifest:
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return replace(manifest, target=self.target[rows], sample_ids=sample_ids, columns=columns)
 
     def _view(self, manifest: Manifest, rows: NDArray[np.int64] | slice | None) -> Store:
         view = object.__new__(Store)
@@ -275,6 +290,14 @@ def _indices(samples: Array, n_samples: int) -> NDArray[np.int64]:
     if len(np.unique(indices)) != len(indices):
         raise ValueError("samples has indices that repeat")
     return indices
+
+
+def _run(samples: slice, n_samples: int) -> slice:
+    """The slice with its ends, as Python reads them."""
+    first, stop, step = samples.indices(n_samples)
+    if step != 1 or first >= stop:
+        raise ValueError(f"samples must be a slice of step 1 that is not empty, got {samples}")
+    return slice(first, stop)
 
 
 def _as_run(rows: NDArray[np.int64]) -> NDArray[np.int64] | slice:

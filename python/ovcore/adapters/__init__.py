@@ -1,0 +1,1 @@
+"""ovcore in other libraries' terms, one library a module; whoever uses one imports it."""
