@@ -14,6 +14,7 @@ MODULES = [
     "_dispatch",
     "adapters.dask",
     "adapters.torch_distributed",
+    "adapters.torchmetrics",
     "agreement",
     "calibration._bins",
     "calibration._likelihood",

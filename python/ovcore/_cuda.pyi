@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from ovcore._arrays import Typed
 from ovcore._candidates import Candidates, Scored
-from ovcore._screens import Screen
 from ovcore._devices import Place
+from ovcore._screens import Screen
 
 class DeviceArray:
     def __init__(
