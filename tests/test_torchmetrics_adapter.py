@@ -239,9 +239,26 @@ def test_what_cannot_be_is_refused(samples: Any) -> None:
         ErrorInconsistency(0)
     with pytest.raises(ValueError, match=r"temperature must be a number or \(4,\), one a model"):
         PairEnsembleGain(M, temperature=[1.0, 2.0])
-    unused = ErrorInconsistency(M)
-    with pytest.warns(UserWarning, match="before the ``update``"), pytest.raises(ValueError):
-        unused.compute()
+    with pytest.raises(ValueError, match="temperature must be positive and finite"):
+        PairEnsembleGain(M, temperature=-1.0)
+    with pytest.raises(ValueError, match="combine must be one of prob, logit, logprob: got 'vote'"):
+        PairEnsembleGain(M, combine="vote")
+    for kind in (LabelDisagreement, PairEnsembleGain):
+        with pytest.raises(ValueError, match="not defined where models lack samples"):
+            kind(M, nan_policy="omit")
+
+
+@pytest.mark.parametrize("kind", EXPECTED)
+def test_no_samples_are_no_error(kind: type[PairMetric], samples: Any) -> None:
+    logits, target = samples
+    expected = np.asarray(EXPECTED[kind](logits, target))
+    metric, mean = made(kind), made(kind, reduction="mean")
+    with pytest.warns(UserWarning, match="before the ``update``"):
+        same(metric.compute(), np.full(expected.shape, np.nan))
+    metric.update(logits, target)
+    same(metric(logits[:, :0], target[:0]), np.full(expected.shape, np.nan))
+    same(mean(logits[:, :0], target[:0]), np.nan)
+    same(metric.compute(), expected)  # a call on a batch without samples loses nothing
 
 
 def test_lightning_logs_them(samples: Any) -> None:

@@ -60,7 +60,8 @@ class PairMetric(Metric):
         **kwargs: as for any Metric of torchmetrics.
 
     Raises:
-        ValueError: no model; an unknown option.
+        ValueError: no model; an unknown option; ``nan_policy="omit"`` where agreement or ensembles
+            are counted.
     """
 
     is_differentiable = False
@@ -94,6 +95,8 @@ class PairMetric(Metric):
         empty = PairCounts.empty(self.n_models, **self._kinds)
         if empty.n_models == 0:
             raise ValueError("n_models must be at least 1, got 0")
+        one = np.zeros((self.n_models, 1, 1)), np.zeros(1, np.int64)
+        PairCounts.from_outputs(*one, **self._how)  # refuses bad options now, not in an epoch
         digest = hashlib.sha256(repr(sorted(self._how.items())).encode()).hexdigest()
         self._state = f"counts_{digest[:16]}"
         vector = torch.from_numpy(empty.to_vector(missing=self._missing))
@@ -122,12 +125,16 @@ class PairMetric(Metric):
         setattr(self, self._state, state + more)
 
     def compute(self) -> Tensor:
-        """The metric on all samples so far, in float64.
+        """The metric on all samples so far, in float64; NaN where there are none.
 
-        Raises:
-            ValueError: there were no samples.
+        An error would cost more than the batch: within ``forward``, which is called on batches of
+        no sample, too, torchmetrics loses what was counted before.
         """
-        values = np.ascontiguousarray(self._of(self.counts), np.float64)
+        counts = self.counts
+        if counts.n_samples:
+            values = np.ascontiguousarray(self._of(counts), np.float64)
+        else:
+            values = np.full(self._shape(), np.nan)
         if self.reduction == "mean":
             values = np.asarray(self._mean(values))
         return torch.from_numpy(values).to(getattr(self, self._state).device)
@@ -140,6 +147,9 @@ class PairMetric(Metric):
 
     def _of(self, counts: PairCounts) -> Any:
         raise NotImplementedError
+
+    def _shape(self) -> tuple[int, ...]:
+        return (self.n_models, self.n_models)
 
     def _mean(self, values: Any) -> float:
         apart = values[~np.eye(self.n_models, dtype=bool)]
@@ -154,6 +164,9 @@ class Accuracy(PairMetric):
 
     def _of(self, counts: PairCounts) -> Any:
         return counts.accuracy()
+
+    def _shape(self) -> tuple[int, ...]:
+        return (self.n_models,)
 
     def _mean(self, values: Any) -> float:
         return float(values.mean())
