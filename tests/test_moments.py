@@ -131,7 +131,8 @@ def test_a_first_row_far_from_the_rest(library: str, rng: np.random.Generator) -
     x[0] += 1e4
     assert errors(covariance(of_library(x, library)), x).max() < 1e-12
     narrow = x.astype(np.float32)
-    assert errors(covariance(of_library(narrow, library)), narrow).max() < 1e-5
+    # Some BLAS adds the rows of a block up one by one: beside 1e8, float32 may lose all 16,384.
+    assert errors(covariance(of_library(narrow, library)), narrow).max() < 2e-4
 
 
 @pytest.mark.usefixtures("in_float32")

@@ -17,7 +17,9 @@ too large: they go through it in blocks.
 from ovcore.agreement import capa, joint_agreement, label_disagreement, same_wrong_answer
 from ovcore.pairwise._matrix import write_matrix
 from ovcore.pairwise._metrics import (
-    FORMULAS,
+    FORMULAS as FORMULAS,
+)
+from ovcore.pairwise._metrics import (
     accuracy_difference,
     dominance,
     double_fault,
@@ -36,7 +38,6 @@ from ovcore.pairwise._within import Pairs, pairs_within
 from ovcore.significance import mcnemar
 
 __all__ = [
-    "FORMULAS",
     "Neighbors",
     "Pairs",
     "accuracy_difference",
