@@ -6,7 +6,9 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,46 +19,65 @@ KERNELS = [
 ]
 
 
-def run_kernel_tests(only: str, environment: dict[str, str]) -> None:
-    """Runs the kernels' tests of one backend again, in a process with that environment."""
-    outcome = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-k",
-            only,
-            "-p",
-            "no:cacheprovider",
-            *map(str, KERNELS),
-        ],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert outcome.returncode == 0, outcome.stdout
+def _in_use() -> str:
+    """The instruction set of this process; none where nothing is compiled."""
+    try:
+        from ovcore import _native
+    except ImportError:
+        return ""
+    return _native.instruction_set()
 
 
-@pytest.mark.parametrize("instruction_set", ["baseline", "avx2", "avx512"])
-def test_every_instruction_set(instruction_set: str) -> None:
-    native = pytest.importorskip("ovcore._native")
+CHIP = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+popcnt,+bmi2"}
+OTHERS = [name for name in ("baseline", "avx2", "avx512") if name != _in_use()]
+RUNS = {name: ("native", {"OVCORE_ISA": name}) for name in OTHERS} | {"numba": ("numba", CHIP)}
+
+
+@pytest.fixture(scope="module")
+def kernel_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """The kernels' tests of one backend again, each in a process of its environment, at once."""
+    folder = tmp_path_factory.mktemp("runs")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, KERNELS)]
+    started = {}
+    for name, (only, environment) in RUNS.items():
+        there = {"NUMBA_CACHE_DIR": str(folder / name)} if only == "numba" else {}
+        with (folder / f"{name}.txt").open("w") as said:
+            started[name] = subprocess.Popen(
+                [*command, "-k", only],
+                env={**os.environ, **environment, **there},
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+    yield {name: (process, folder / f"{name}.txt") for name, process in started.items()}
+    for process in started.values():
+        process.kill()
+        process.wait()
+
+
+def expect_passed(run: tuple[Any, Path]) -> None:
+    process, said = run
+    outcome = process.wait()
+    text = said.read_text()
+    assert outcome == 0, text
+    assert " passed" in text
+
+
+@pytest.mark.parametrize("instruction_set", OTHERS)
+def test_every_other_instruction_set(instruction_set: str, kernel_runs: Any) -> None:
+    """The one in use is what all tests of this run are run with."""
+    pytest.importorskip("ovcore._native")
     environment = {**os.environ, "OVCORE_ISA": instruction_set}
     probe = [sys.executable, "-c", "from ovcore import _native; print(_native.instruction_set())"]
     outcome = subprocess.run(probe, env=environment, capture_output=True, text=True, check=False)
     if "cannot run here" in outcome.stderr:
         pytest.skip(outcome.stderr.splitlines()[-1])
     assert outcome.stdout.strip() == instruction_set
-    if instruction_set == native.instruction_set():
-        pytest.skip("what all tests of this run are run with")
-    run_kernel_tests("native", {"OVCORE_ISA": instruction_set})
+    expect_passed(kernel_runs[instruction_set])
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names an x86 chip")
-def test_numba_for_a_chip_without_vector_popcount(tmp_path: Path) -> None:
-    chip = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+popcnt,+bmi2"}
-    run_kernel_tests("numba", {**chip, "NUMBA_CACHE_DIR": str(tmp_path)})
+def test_numba_for_a_chip_without_vector_popcount(kernel_runs: Any) -> None:
+    expect_passed(kernel_runs["numba"])
 
 
 def test_an_unknown_instruction_set_is_refused() -> None:
